@@ -1,0 +1,1 @@
+"""Comparisons with other runtimes, both sides in one run: ``python -m benchmarks``."""

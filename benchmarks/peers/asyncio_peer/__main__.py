@@ -1,0 +1,17 @@
+from benchmarks import side
+from benchmarks.peers.asyncio_peer import latency, lifecycle, memory, messages
+
+side.main(
+    {
+        "hop": messages.hop,
+        "fanin": messages.fanin,
+        "spawn": lifecycle.spawn_exit,
+        "down": lifecycle.spawn_down,
+        "timer": lifecycle.timer,
+        "call": lifecycle.call,
+        "latency": latency.latency,
+        "bytes": memory.idle_bytes,
+        "million": memory.million,
+        "idle": memory.idle_cpu,
+    }
+)

@@ -1,0 +1,393 @@
+"""Every comparison: which shape, who plays it, how much work, and what is promised.
+
+`n` is the amount of work and is cut to a tenth by --quick. The amounts differ between sides so
+that each measures for about a second; figures are per operation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from benchmarks.model import Claim, Entry, Metric, Scenario
+
+CONTEXT_ROUNDS = 3
+
+
+def transom(slots: int = 1, **params: int | str) -> Entry:
+    return Entry(side="transom", label="transom", slots=slots, params=params)
+
+
+def erlang(slots: int = 1, **params: int | str) -> Entry:
+    return Entry(side="erlang", label="Erlang", slots=slots, params=params)
+
+
+def peer(side: str, label: str, **params: int | str) -> Entry:
+    return Entry(side=side, label=label, params=params, rounds=CONTEXT_ROUNDS)
+
+
+def asyncio(**params: int | str) -> tuple[Entry, ...]:
+    """Three entries: the same interpreter with the stock loop and uvloop, and a GIL build."""
+    return (
+        peer("asyncio", "asyncio", loop="stock", **params),
+        peer("uvloop", "asyncio, uvloop", loop="uvloop", **params),
+        peer("asyncio-gil", "asyncio, GIL build", loop="stock", **params),
+    )
+
+
+def ratio(limit: float) -> Claim:
+    """A ratio of nanoseconds, at most `limit`."""
+    return Claim(text="", entry="transom", over="Erlang", metric="ns", sense="at most", limit=limit)
+
+
+NS = (Metric(key="ns", label="ns"),)
+
+HOP = Scenario(
+    name="hop",
+    title="message hop, two processes on one scheduler",
+    short="message hop",
+    about="Two processes send a tuple of a pid and a number to and fro. Time for one message.",
+    metrics=NS,
+    entries=(
+        transom(n=3_000_000),
+        erlang(n=3_000_000),
+        *asyncio(n=100_000),
+        peer("node", "Node", n=3_000_000),
+        peer("pykka", "Pykka", n=20_000),
+    ),
+    claims=(ratio(0.5),),
+)
+
+SPLIT = Scenario(
+    name="split",
+    title="message hop, 200 pairs on two schedulers",
+    short="hop, 200 pairs on two schedulers",
+    about="200 such pairs. Wall time divided by all messages. transom runs a receiver where its"
+    " sender is and cannot be told to keep the halves of a pair apart. Erlang is there twice: free"
+    " to place them, too, and with the halves bound to different schedulers, so that every message"
+    " crosses (`crossed`). `mesh` is the traffic that nobody's placement can keep local.",
+    metrics=(*NS, Metric(key="crossed", label="crossed", digits=2)),
+    entries=(
+        transom(2, scenario="pairs", n=2_000_000, pairs=200),
+        erlang(2, scenario="pairs", n=2_000_000, pairs=200),
+        replace(erlang(2, n=2_000_000, pairs=200), label="Erlang, halves bound apart"),
+        peer("node", "Node, two workers", n=200_000, pairs=200),
+        peer("pykka", "Pykka", n=20_000, pairs=50),
+    ),
+    claims=(ratio(0.6),),
+)
+
+MESH = Scenario(
+    name="mesh",
+    title="message hop in a mesh on two schedulers",
+    short="hop in a mesh, two schedulers",
+    about="200 tokens wander through 400 processes, each of which passes what it gets to its 16"
+    " random neighbours in turn: about half of the messages have to cross, wherever the processes"
+    " are. Wall time divided by all messages.",
+    metrics=NS,
+    entries=(
+        transom(2, n=2_000_000, relays=400, tokens=200),
+        erlang(2, n=2_000_000, relays=400, tokens=200),
+    ),
+    claims=(ratio(0.6),),
+)
+
+FANIN = Scenario(
+    name="fanin",
+    title="fan-in, four senders to one receiver on two schedulers",
+    short="fan-in, four to one, two schedulers",
+    about="Four processes send as fast as they can to a fifth, which adds up the numbers."
+    " Wall time divided by all messages.",
+    metrics=NS,
+    entries=(
+        transom(2, n=2_000_000),
+        erlang(2, n=2_000_000),
+        *asyncio(n=200_000),
+        peer("node", "Node, two threads", n=400_000),
+        peer("pykka", "Pykka", n=40_000),
+    ),
+    claims=(ratio(0.6),),
+)
+
+SPAWN = Scenario(
+    name="spawn",
+    title="spawn and exit, not awaited",
+    short="spawn and exit",
+    about="One process spawns processes that end at once, and does not wait for each. The clock"
+    " stops when all have ended.",
+    metrics=NS,
+    entries=(
+        transom(n=1_000_000),
+        erlang(n=1_000_000),
+        *asyncio(n=100_000),
+    ),
+    claims=(ratio(0.5),),
+)
+
+DOWN = Scenario(
+    name="down",
+    title="spawn_monitor and Down, one at a time",
+    short="spawn_monitor and Down",
+    about="Spawn with a monitor, wait for the Down, again. (asyncio: create a task and await it;"
+    " Node: call and await an async function; Pykka: start an actor and stop it.)",
+    metrics=NS,
+    entries=(
+        transom(n=500_000),
+        erlang(n=500_000),
+        *asyncio(n=100_000),
+        peer("node", "Node, an async function", n=3_000_000),
+        Entry(
+            side="pykka",
+            label="Pykka",
+            params={"scenario": "spawn", "n": 2000},
+            rounds=CONTEXT_ROUNDS,
+        ),
+    ),
+    claims=(ratio(0.5),),
+)
+
+TIMER = Scenario(
+    name="timer",
+    title="send_after and cancel",
+    short="send_after and cancel",
+    about="Set a timer of ten seconds and cancel it.",
+    metrics=NS,
+    entries=(
+        transom(n=2_000_000),
+        erlang(n=2_000_000),
+        *asyncio(n=200_000),
+        peer("node", "Node", n=2_000_000),
+    ),
+    claims=(ratio(1.0),),
+)
+
+CALL = Scenario(
+    name="call",
+    title="call with 100,000 junk messages waiting, against an empty mailbox",
+    short="call: 100,000 waiting over none",
+    about="A request with a monitor whose reference is also the reply's address and match, made"
+    " of the primitives. Blocks with an empty mailbox and with 100,000 other messages in it take"
+    " turns in one run; the ratio is the median over the blocks. asyncio, Node and Pykka answer"
+    " through a future, so junk has no meaning there.",
+    metrics=(
+        Metric(key="junk_ratio", label="full / empty", digits=2),
+        Metric(key="ns", label="ns, empty"),
+        Metric(key="junk_ns", label="ns, full"),
+    ),
+    entries=(
+        transom(n=50_000, junk=100_000, blocks=5),
+        erlang(n=50_000, junk=100_000, blocks=5),
+        *asyncio(n=20_000),
+        peer("node", "Node", n=300_000),
+        peer("pykka", "Pykka", n=10_000),
+    ),
+    claims=(
+        Claim(
+            text="a full mailbox costs no scan",
+            entry="transom",
+            over=None,
+            metric="junk_ratio",
+            sense="at most",
+            limit=1.2,
+        ),
+    ),
+    rounds=7,
+)
+
+PAIRS = Scenario(
+    name="pairs",
+    title="200 independent pairs, throughput of two schedulers over one",
+    short="independent pairs: 2 schedulers over 1",
+    about="200 pairs talk, each to itself alone, placed as the runtime likes. The ratio is time a"
+    " message on one scheduler over time a message on two: 2.0 is perfect.",
+    metrics=NS,
+    entries=(
+        replace(transom(1, n=3_000_000, pairs=200), label="transom, 1 scheduler"),
+        replace(transom(2, n=6_000_000, pairs=200), label="transom, 2 schedulers"),
+        replace(erlang(1, n=3_000_000, pairs=200), label="Erlang, 1 scheduler"),
+        replace(erlang(2, n=6_000_000, pairs=200), label="Erlang, 2 schedulers"),
+    ),
+    claims=(
+        Claim(
+            text="",
+            entry="transom, 1 scheduler",
+            over="transom, 2 schedulers",
+            metric="ns",
+            sense="at least",
+            limit=1.8,
+            beside=("Erlang, 1 scheduler", "Erlang, 2 schedulers"),
+        ),
+    ),
+)
+
+
+def latency(kind: str, what: str, *, on_erlang: bool) -> Scenario:
+    """A small request beside eight hogs of a kind; the size of the regex is set at run time."""
+    hogs: dict[str, int | str] = {"kind": kind, "hogs": 8, "n": 1500, "size": 0}
+    tasks = {**hogs, "hogs_in": "tasks", "budget": 20, "loop": "stock"}
+    threads = {**hogs, "hogs_in": "threads", "budget": 60, "loop": "stock"}
+    return Scenario(
+        name=f"latency-{kind}",
+        title=f"small request beside {what}, two schedulers",
+        short=f"p99 beside {what}",
+        about="A client asks an echo process every 0.5 to 2.5 ms; time from sending to the"
+        " answer. `from due` counts from when the request was due, timer included; `quiet` is"
+        " the same before the hogs start. asyncio is there twice: the hogs as tasks, and moved"
+        " to threads by hand.",
+        metrics=(
+            Metric(key="p99_us", label="p99 us"),
+            Metric(key="p50_us", label="p50 us"),
+            Metric(key="max_us", label="max us"),
+            Metric(key="due_p99_us", label="p99 us from due"),
+            Metric(key="quiet_p50_us", label="p50 us, quiet"),
+            Metric(key="quiet_p99_us", label="p99 us, quiet"),
+        ),
+        entries=(
+            transom(2, scenario="latency", **hogs),
+            *([erlang(2, scenario="latency", **hogs)] if on_erlang else []),
+            replace(peer("asyncio", "asyncio", scenario="latency", **tasks), rounds=1),
+            replace(peer("asyncio", "asyncio, hogs in threads", scenario="latency", **threads), slots=2),
+        ),
+        claims=(
+            Claim(
+                text="p99",
+                entry="transom",
+                over=None,
+                metric="p99_us",
+                sense="at most",
+                limit=2000,
+                unit="us",
+                also="due_p99_us",
+            ),
+        ),
+        rounds=5,
+    )
+
+
+LATENCIES = (
+    latency("python", "8 hogs in pure Python", on_erlang=True),
+    latency("regex", "8 hogs in a native regex", on_erlang=True),
+    latency("sleep", "8 hogs in a blocking sleep", on_erlang=False),
+    latency("all", "8 hogs of each of the three kinds", on_erlang=True),
+)
+
+BYTES = Scenario(
+    name="bytes",
+    title="memory of an idle process, 100,000 of them",
+    short="memory of an idle process",
+    about="Growth of the resident memory of the operating-system process, divided by the"
+    " processes that wait in their first receive. For Erlang also what it says itself. (asyncio"
+    " and Node: a task and its queue. Pykka: a thread, 1,000 of them.)",
+    metrics=(
+        Metric(key="bytes", label="bytes"),
+        Metric(key="process_info", label="bytes by process_info"),
+    ),
+    entries=(
+        transom(n=100_000),
+        erlang(n=100_000),
+        *asyncio(n=100_000),
+        peer("node", "Node", n=100_000),
+        peer("pykka", "Pykka", n=1000),
+    ),
+    claims=(
+        Claim(
+            text="resident bytes",
+            entry="transom",
+            over=None,
+            metric="bytes",
+            sense="at most",
+            limit=450,
+            unit="bytes",
+        ),
+    ),
+    rounds=5,
+)
+
+MILLION = Scenario(
+    name="million",
+    title="a million live processes created, messaged and ended",
+    short="a million live processes",
+    about="A million processes are alive at once, each gets a message, answers and ends. Time"
+    " for all, the part for creating them, and the peak of resident memory.",
+    metrics=(
+        Metric(key="seconds", label="s", digits=2),
+        Metric(key="create_s", label="s to create", digits=2),
+        Metric(key="peak_mb", label="peak MB"),
+        Metric(key="live", label="alive at once"),
+        Metric(key="live_share", label="share alive at once", digits=2),
+    ),
+    entries=(
+        transom(2, n=1_000_000),
+        erlang(2, n=1_000_000),
+        *(replace(entry, rounds=1) for entry in asyncio(n=1_000_000)),
+        peer("node", "Node", n=1_000_000),
+    ),
+    claims=(
+        Claim(
+            text="alive at once",
+            entry="transom",
+            over=None,
+            metric="live_share",
+            sense="at least",
+            limit=1.0,
+            unit="of all",
+        ),
+    ),
+    rounds=3,
+    timeout=240,
+)
+
+IDLE = Scenario(
+    name="idle",
+    title="processor time of a node with nothing to do",
+    short="processor time of an idle node",
+    about="Processor time of all threads over five seconds in which one process sleeps, in percent of one core.",
+    metrics=(Metric(key="percent", label="% of a core", digits=3),),
+    entries=(
+        transom(2, seconds=5),
+        erlang(2, seconds=5),
+        *asyncio(seconds=5),
+        peer("node", "Node", seconds=5),
+    ),
+    claims=(
+        Claim(
+            text="percent of one core",
+            entry="transom",
+            over=None,
+            metric="percent",
+            sense="at most",
+            limit=1.0,
+            unit="%",
+        ),
+    ),
+    rounds=3,
+)
+
+ALL = (
+    HOP,
+    SPLIT,
+    MESH,
+    FANIN,
+    SPAWN,
+    DOWN,
+    TIMER,
+    CALL,
+    PAIRS,
+    *LATENCIES,
+    BYTES,
+    MILLION,
+    IDLE,
+)
+
+
+def chosen(names: list[str]) -> list[Scenario]:
+    """Scenarios by name; a name also stands for those that begin with it and a dash."""
+    if not names:
+        return list(ALL)
+    found = []
+    for name in names:
+        matching = [s for s in ALL if s.name == name or s.name.startswith(f"{name}-")]
+        if not matching:
+            known = ", ".join(scenario.name for scenario in ALL)
+            raise SystemExit(f"no scenario named {name!r}; there are: {known}")
+        found += matching
+    return found

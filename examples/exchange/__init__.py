@@ -1,0 +1,15 @@
+"""A telephone exchange of agents: the demo of transom.
+
+Thousands of agent sessions hold conversations. Some crash on purpose and are
+restarted, some hog the processor, some refuse to die. Run it from the root of
+the repository::
+
+    python -m examples.exchange
+    transom run examples.exchange:main
+
+Reading order: ``messages``, ``asking``, ``supervisor``, ``switchboard``,
+``sessions``, ``hogs``, ``stubborn``, ``program``; then ``beside_asyncio``,
+which is the same exchange on plain asyncio.
+"""
+
+from .program import main as main

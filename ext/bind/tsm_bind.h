@@ -1,0 +1,151 @@
+/* tsm_bind.h - what the files of bind/ share.
+ *
+ * Only this folder knows Python. Rules, beside those of tsm_proc.h and tsm_sched.h:
+ *   - user code (bodies, predicates, copying, finalisers) runs outside the runtime, that
+ *     is not between tsm_op_begin and tsm_op_end; so no reference to a user's object is
+ *     dropped in between, it is buried (tsm_bury)
+ *   - no lock of ours is held while the thread detaches or user code runs
+ *   - every wait is detached
+ *   - module state is one static struct: the module refuses subinterpreters
+ */
+#ifndef TSM_BIND_H
+#define TSM_BIND_H
+
+#include "bind/tsm_compat.h"
+#include "proc/tsm_proc.h"
+#include "sched/tsm_ptimer.h"
+#include "sched/tsm_sched.h"
+
+/* Per OS thread that runs processes; w->py. Own thread only, but for `ts`. */
+typedef struct tsm_pyworker {
+    PyThreadState* ts; /* read by the monitor */
+    PyObject* context;  /* the empty context processes without one run in */
+    PyObject* stop;     /* StopIteration, used again and again (receive) */
+    uint32_t probes;    /* monitor only: answered in a row */
+    uint64_t probe_ns;  /* monitor only: the run they belong to */
+} tsm_pyworker_t;
+
+typedef struct tsm_bind {
+    /* exceptions and callables of transom/, set once by _core._setup */
+    PyObject *not_in_process, *not_running, *no_process, *name_taken, *process_limit;
+    PyObject *forked_error, *not_owner, *killed, *stop, *copy_error;
+    PyObject* make_crash; /* (exception) -> Crash */
+    PyObject* report;     /* (pid, reason, info) logs one crash report */
+    PyObject* discover;   /* (code, later) -> bool: is it agent code? */
+    PyObject* demand;     /* (on) -> None: watch library code, too */
+    PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
+    PyObject* own_context; /* (Context) -> Context: with what must not be shared copied */
+    PyObject* deepcopy;   /* copy.deepcopy */
+    PyObject* safepoint;  /* an empty Python function */
+    /* interned strings */
+    PyObject *s_normal, *s_kill, *s_killed, *s_noproc, *s_noconnection, *s_shutdown;
+    PyObject *s_down, *s_throw, *s_close, *s_disable;
+    PyObject* node_name;  /* str */
+    PyObject* marker;     /* what our awaitables yield to the driver */
+    PyInterpreterState* interp;
+    bool forked;
+} tsm_bind_t;
+
+extern tsm_bind_t tsm_bind;
+
+extern PyTypeObject TsmPid_Type, TsmRef_Type, TsmTimer_Type, TsmExit_Type, TsmDown_Type;
+extern PyTypeObject TsmReceive_Type;
+
+typedef struct {
+    PyObject_HEAD
+    tsm_pid_t pid;
+} TsmPid;
+
+typedef struct {
+    PyObject_HEAD
+    uint64_t id;
+    tsm_pid_t owner; /* 0: made outside a process */
+} TsmRef;
+
+typedef struct {
+    PyObject_HEAD
+    tsm_timer_handle_t handle;
+} TsmTimer;
+
+PyObject* tsm_pid_object(tsm_pid_t pid);
+PyObject* tsm_ref_object(uint64_t id, tsm_pid_t owner);
+PyObject* tsm_exit_object(PyObject* sender, PyObject* reason);
+PyObject* tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag);
+int tsm_types_init(PyObject* module);
+
+static inline bool
+tsm_pid_check(PyObject* op)
+{
+    return Py_IS_TYPE(op, &TsmPid_Type);
+}
+
+static inline bool
+tsm_ref_check(PyObject* op)
+{
+    return Py_IS_TYPE(op, &TsmRef_Type);
+}
+
+/* ---- errors: the only place that turns TSM_E_* into exceptions (tsm_errors.c) ---- */
+PyObject* tsm_raise(int rc, const char* what); /* always NULL */
+PyObject* tsm_raise_killed(void);
+/* The calling process, or NULL with an exception: not in a process. */
+tsm_proc_t* tsm_here(const char* what);
+/* The same, inside the runtime and alive; end with tsm_done. */
+tsm_proc_t* tsm_begin(const char* what);
+/* Leaves the runtime, drops what was buried, raises if the process died meanwhile.
+ * Takes result (may be NULL: an exception is set). */
+PyObject* tsm_done(PyObject* result);
+/* The node runs and we are not a forked child, or false with an exception. */
+bool tsm_check_running(void);
+bool tsm_check_caller(void);
+
+/* ---- terms ---- */
+PyObject* tsm_copy(PyObject* value, const char* where); /* new reference; isolation */
+/* A reason as the core compares them: canonical where it is one of the known words.
+ * New reference. */
+PyObject* tsm_reason(PyObject* value);
+uint64_t tsm_name_hash(PyObject* name);
+/* dest of any form -> pid and alias id. 0: exception. quiet_name: a (name, node) form,
+ * which never fails: *pid may be 0. */
+int tsm_resolve(PyObject* dest, const char* what, tsm_pid_t* pid, uint64_t* alias);
+/* Pid, or an object with a _transom_pid attribute. 0 with an exception. */
+tsm_pid_t tsm_as_pid(PyObject* op, const char* what);
+
+PyObject* tsm_send(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+
+/* ---- bodies (tsm_body.c) ---- */
+enum tsm_run tsm_body_run(tsm_worker_t* w, tsm_proc_t* p);
+void tsm_body_release(tsm_proc_t* p);
+/* The caller's context for a new process, or NULL where it is empty. -1: error. */
+int tsm_context_inherit(PyObject** context);
+
+/* ---- receive (tsm_receive.c) ---- */
+int tsm_receive_init(void);
+bool tsm_receive_ready(tsm_proc_t* p);
+PyObject* tsm_receive(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+PyObject* tsm_sync_receive(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+PyObject* tsm_sleep(PyObject* self, PyObject* arg);
+PyObject* tsm_sync_sleep(PyObject* self, PyObject* arg);
+/* What receive would hand out for this mailbox entry: borrowed, kept in the entry. */
+PyObject* tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver);
+int tsm_delay_ns(PyObject* seconds, const char* what, uint64_t* ns);
+
+/* ---- the rest of the module's functions, one file each ---- */
+/* A message signal with a copy of message; NULL with an exception. */
+tsm_sig_t* tsm_message_new(PyObject* message, uint64_t alias, bool priority);
+/* A process that is dead acts no more on others. */
+bool tsm_caller_is_dead(void);
+extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
+extern PyMethodDef tsm_reds_methods[], tsm_node_methods[];
+int tsm_node_init(void);
+void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
+void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
+void tsm_reds_tick(uint64_t now_ns);
+void tsm_reds_interrupt(tsm_worker_t* w);
+void tsm_reds_calm(tsm_worker_t* w);
+/* Budget used up (or the slot lost) in user code. false: an exception is set. */
+bool tsm_reds_slow(tsm_worker_t* w);
+/* Waits detached for an event of our own; 0, or -1 with an exception (signals). */
+int tsm_wait_event(tsm_event_t* event, int64_t timeout_ns);
+
+#endif

@@ -1,0 +1,569 @@
+/* tsm_info.c - looking at processes and at the node.
+ *
+ * Protocol        A question about another process keeps the order of signals: what the
+ *                 asker sent before has acted when the answer is made. A sleeping target
+ *                 is claimed (its inbox word), read, and put to sleep again. An active one
+ *                 gets an INFO signal and answers in its own turn, or, while it sits in
+ *                 native code, whoever services it answers.
+ */
+#include "bind/tsm_bind.h"
+
+#include "base/tsm_clock.h"
+
+#include <stdlib.h>
+
+/* ---- items of process_info; the caller owns p ---- */
+
+static const char* const status_names[] = {"free", "runnable", "running", "waiting", "blocked", "blocked", "exiting"};
+
+static PyObject*
+get_queue_len(tsm_proc_t* p)
+{
+    return PyLong_FromUnsignedLong(p->mb_len);
+}
+
+static PyObject*
+get_rels(tsm_proc_t* p, uint32_t kind)
+{
+    PyObject* list = PyList_New(0);
+    tsm_hmap_iter_t it = tsm_hmap_iter(&p->rels);
+    tsm_rel_t* rel;
+    while (list != NULL && (rel = (tsm_rel_t*)(void*)tsm_hmap_next(&it)) != NULL) {
+        if (rel->h.kind != kind || !rel->active) {
+            continue;
+        }
+        PyObject* peer = rel->name != NULL ? PyTuple_Pack(2, (PyObject*)rel->name, tsm_bind.node_name)
+                                           : tsm_pid_object(rel->peer);
+        if (peer == NULL || PyList_Append(list, peer) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(peer);
+    }
+    return list;
+}
+
+static PyObject*
+get_links(tsm_proc_t* p)
+{
+    return get_rels(p, TSM_REL_LINK);
+}
+
+static PyObject*
+get_monitors(tsm_proc_t* p)
+{
+    return get_rels(p, TSM_REL_MONITOR);
+}
+
+static PyObject*
+get_monitored_by(tsm_proc_t* p)
+{
+    return get_rels(p, TSM_REL_MONITORED_BY);
+}
+
+static PyObject*
+get_trap_exit(tsm_proc_t* p)
+{
+    return PyBool_FromLong((p->flags & TSM_PF_TRAP_EXIT) != 0);
+}
+
+static PyObject*
+get_priority(tsm_proc_t* p)
+{
+    static const char* const names[] = {"low", "normal", "high", "max"};
+    return PyUnicode_FromString(names[p->priority]);
+}
+
+static PyObject*
+get_reductions(tsm_proc_t* p)
+{
+    return PyLong_FromUnsignedLongLong(p->reds);
+}
+
+static PyObject*
+get_name(tsm_proc_t* p)
+{
+    PyObject* name = tsm_name_of_any(p);
+    return name == NULL ? Py_NewRef(Py_None) : name;
+}
+
+static PyObject*
+get_label(tsm_proc_t* p)
+{
+    PyObject* label = p->cold == NULL ? NULL : p->cold->label;
+    return Py_NewRef(label == NULL ? Py_None : label);
+}
+
+static PyObject*
+get_parent(tsm_proc_t* p)
+{
+    return p->parent == 0 ? Py_NewRef(Py_None) : tsm_pid_object(p->parent);
+}
+
+static PyObject*
+get_initial_call(tsm_proc_t* p)
+{
+    PyObject* of = p->body;
+    if (of == NULL) {
+        return Py_NewRef(Py_None);
+    }
+    if (!PyCoro_CheckExact(of)) {
+        of = PyTuple_GET_ITEM(of, 0);
+    }
+    PyObject* name = NULL;
+    if (PyCoro_CheckExact(of) || PyFunction_Check(of) || PyMethod_Check(of)) {
+        (void)PyObject_GetOptionalAttrString(of, "__qualname__", &name);
+    }
+    return name != NULL ? name : PyUnicode_FromString(Py_TYPE(of)->tp_name);
+}
+
+/* The innermost coroutine of a suspended body; user types are not followed. */
+static PyObject*
+innermost(PyObject* coro)
+{
+    PyObject* at = Py_NewRef(coro);
+    for (;;) {
+        PyObject* next = PyObject_GetAttrString(at, "cr_await");
+        if (next == NULL || !PyCoro_CheckExact(next)) {
+            Py_XDECREF(next);
+            return at;
+        }
+        Py_SETREF(at, next);
+    }
+}
+
+static PyObject*
+get_current_function(tsm_proc_t* p)
+{
+    if (tsm_self != NULL && tsm_worker_proc(tsm_self) == p) {
+        PyFrameObject* frame = PyEval_GetFrame();
+        if (frame == NULL) {
+            return Py_NewRef(Py_None);
+        }
+        PyCodeObject* code = PyFrame_GetCode(frame);
+        PyObject* name = Py_NewRef(code->co_qualname);
+        Py_DECREF(code);
+        return name;
+    }
+    /* relaxed: we own p. Running frames of another thread must not be looked at. */
+    if (tsm_load_relaxed(&p->a_worker) != NULL || p->body == NULL || !PyCoro_CheckExact(p->body)) {
+        return Py_NewRef(Py_None);
+    }
+    PyObject* coro = innermost(p->body);
+    PyObject* name = PyObject_GetAttrString(coro, "__qualname__");
+    Py_DECREF(coro);
+    return name;
+}
+
+static PyObject*
+get_messages(tsm_proc_t* p)
+{
+    PyObject* list = PyList_New(0);
+    for (tsm_sig_t* msg = p->mb_first; list != NULL && msg != NULL; msg = tsm_sig_next(msg)) {
+        PyObject* message = tsm_message_object(msg, tsm_proc_pid(p));
+        if (message == NULL || PyList_Append(list, message) < 0) {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+static PyObject*
+get_memory(tsm_proc_t* p)
+{
+    size_t bytes = sizeof(*p) + p->mb_len * 32u + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES;
+    PyObject* body = p->body;
+    if (body != NULL && PyCoro_CheckExact(body)) {
+        bytes += (size_t)(Py_TYPE(body)->tp_basicsize + Py_SIZE(body) * Py_TYPE(body)->tp_itemsize);
+    }
+    return PyLong_FromSize_t(bytes);
+}
+
+static PyObject*
+get_thread(tsm_proc_t* p)
+{
+    tsm_worker_t* w = tsm_load_relaxed(&p->a_worker); /* relaxed: we own p. */
+    return w == NULL ? Py_NewRef(Py_None)
+                     : PyLong_FromUnsignedLongLong(tsm_load_relaxed(&w->a_tid)); /* relaxed: a report. */
+}
+
+static const struct {
+    const char* name;
+    PyObject* (*get)(tsm_proc_t* p);
+    bool costly; /* only when asked for */
+} items_table[] = {
+    {"status", NULL, false}, /* as the asker found it: see add_item */
+    {"message_queue_len", get_queue_len, false},
+    {"links", get_links, false},
+    {"monitors", get_monitors, false},
+    {"monitored_by", get_monitored_by, false},
+    {"trap_exit", get_trap_exit, false},
+    {"priority", get_priority, false},
+    {"reductions", get_reductions, false},
+    {"registered_name", get_name, false},
+    {"label", get_label, false},
+    {"parent", get_parent, false},
+    {"initial_call", get_initial_call, false},
+    {"current_function", get_current_function, false},
+    {"memory", get_memory, false},
+    {"thread", get_thread, false},
+    {"messages", get_messages, true},
+};
+
+enum { ITEMS = sizeof(items_table) / sizeof(items_table[0]) };
+
+/* Adds one item. -1: no memory. */
+static int
+add_item(PyObject* dict, tsm_proc_t* p, int i, uint32_t status)
+{
+    PyObject* value = items_table[i].get != NULL ? items_table[i].get(p)
+                                                : PyUnicode_FromString(status_names[status]);
+    int rc = value == NULL ? -1 : PyDict_SetItemString(dict, items_table[i].name, value);
+    Py_XDECREF(value);
+    return rc;
+}
+
+static int
+item_index(PyObject* name)
+{
+    int i = 0;
+    while (i < ITEMS && PyUnicode_CompareWithASCIIString(name, items_table[i].name) != 0) {
+        i++;
+    }
+    return i;
+}
+
+static int
+add_items(PyObject* dict, tsm_proc_t* p, PyObject* items, uint32_t status)
+{
+    int rc = 0;
+    if (items == NULL) {
+        for (int i = 0; rc == 0 && i < ITEMS; i++) {
+            rc = items_table[i].costly ? 0 : add_item(dict, p, i, status);
+        }
+        return rc;
+    }
+    for (Py_ssize_t k = 0; rc == 0 && k < PyTuple_GET_SIZE(items); k++) {
+        rc = add_item(dict, p, item_index(PyTuple_GET_ITEM(items, k)), status);
+    }
+    return rc;
+}
+
+/* Runs in whoever owns p. A dict, or NULL with the exception cleared (no memory). */
+void*
+tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status)
+{
+    PyObject* saved = PyErr_GetRaisedException();
+    PyObject* dict = PyDict_New();
+    if (dict != NULL && add_items(dict, p, items, status) < 0) {
+        Py_CLEAR(dict);
+    }
+    PyErr_Clear();
+    PyErr_SetRaisedException(saved);
+    return dict;
+}
+
+/* ---- asking ---- */
+
+/* Waits for the answer. In a process the slot goes on without us. */
+static int
+wait_answer(tsm_info_t* request)
+{
+    tsm_worker_t* w = tsm_self;
+    bool inside = w != NULL && tsm_worker_proc(w) != NULL;
+    int rc = 0;
+    if (inside) {
+        tsm_op_begin(w);
+        rc = tsm_block_begin(w);
+        if (rc < 0) {
+            tsm_op_end(w); /* no thread to be had: the slot waits with us */
+        }
+    }
+    /* Signals of the main thread are looked at afterwards: the request lives on this
+     * stack and must be answered first. */
+    Py_BEGIN_ALLOW_THREADS
+    while (tsm_event_wait(&request->done, TSM_WAIT_FOREVER) != 0) {
+    }
+    Py_END_ALLOW_THREADS
+    if (inside && rc == 0) {
+        tsm_block_end(w);
+        (void)tsm_done(NULL);
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    return 0;
+}
+
+static PyObject*
+ask_active(tsm_proc_t* p, tsm_pid_t pid, PyObject* items)
+{
+    /* relaxed: a moment's view, which may be old when the answer comes. */
+    tsm_info_t request = {.items = items, .status = tsm_load_relaxed(&p->a_status)};
+    tsm_sig_t* sig = tsm_sig_new(TSM_SIG_INFO);
+    if (sig == NULL) {
+        return PyErr_NoMemory();
+    }
+    sig->tag = &request;
+    (void)tsm_signal_any(pid, sig);
+    if (wait_answer(&request) < 0) {
+        Py_XDECREF((PyObject*)request.answer);
+        return NULL;
+    }
+    return request.answer != NULL ? request.answer : Py_NewRef(Py_None);
+}
+
+/* The answer, or None when pid is dead. */
+static PyObject*
+ask(tsm_pid_t pid, PyObject* items)
+{
+    tsm_proc_t* p = tsm_ptab_get_any(pid);
+    if (p == NULL || tsm_inbox_is_dead(&p->inbox)) {
+        Py_RETURN_NONE;
+    }
+    if (tsm_self != NULL && tsm_worker_proc(tsm_self) == p) {
+        if (tsm_begin("process_info()") == NULL) {
+            return NULL;
+        }
+        PyObject* answer = NULL;
+        if (tsm_inbox_is_empty(&p->inbox) || tsm_proc_service_owner(p)) {
+            answer = tsm_info_hook(p, items, TSM_ST_RUNNING);
+        }
+        return tsm_done(answer);
+    }
+    if (!tsm_inbox_claim_any(&p->inbox)) {
+        return ask_active(p, pid, items);
+    }
+    PyObject* answer = Py_NewRef(Py_None);
+    if (tsm_ptab_get_any(pid) == p) { /* still this life */
+        Py_SETREF(answer, tsm_info_hook(p, items, TSM_ST_WAITING));
+    }
+    tsm_unclaim_any(p);
+    return answer == NULL ? PyErr_NoMemory() : answer;
+}
+
+static int
+check_items(PyObject* const* args, Py_ssize_t n)
+{
+    for (Py_ssize_t k = 0; k < n; k++) {
+        if (!PyUnicode_Check(args[k])) {
+            PyErr_Format(PyExc_TypeError, "process_info(): items are strings, not %R", args[k]);
+            return -1;
+        }
+        if (item_index(args[k]) == ITEMS) {
+            PyErr_Format(PyExc_ValueError, "process_info(): there is no item %R", args[k]);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
+"One consistent look at a process: a dict of the items asked for, by default all cheap ones;\n"
+"None when it is dead. Signals sent to pid before the call have acted.\n\n"
+"Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
+"message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
+"registered_name, label, parent, initial_call, current_function, memory (bytes, without what\n"
+"its objects hold), thread (OS thread id it occupies, or None), messages (only when named).\n\n"
+"May wait until a running pid reaches its next safe point; other processes go on.\n\n"
+"Raises:\n    ValueError: An unknown item.\n\nSource: erlang:process_info/2.");
+
+static PyObject*
+py_process_info(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
+{
+    if (n < 1) {
+        return PyErr_Format(PyExc_TypeError, "process_info() needs a Pid");
+    }
+    tsm_pid_t pid = tsm_check_caller() ? tsm_as_pid(args[0], "process_info()") : 0;
+    if (pid == 0 || check_items(args + 1, n - 1) < 0) {
+        return NULL;
+    }
+    PyObject* items = NULL;
+    if (n > 1 && (items = PyTuple_New(n - 1)) == NULL) {
+        return NULL;
+    }
+    for (Py_ssize_t i = 1; i < n; i++) {
+        PyTuple_SET_ITEM(items, i - 1, Py_NewRef(args[i]));
+    }
+    PyObject* answer = ask(pid, items);
+    Py_XDECREF(items);
+    return answer;
+}
+
+PyDoc_STRVAR(is_alive_doc, "is_alive(pid, /)\n--\n\n"
+"Is the process alive? Signals the caller sent to it before have acted: after kill(pid) it is\n"
+"False.\n\nSource: erlang:is_process_alive/1.");
+
+static PyObject*
+py_is_alive(PyObject* Py_UNUSED(m), PyObject* arg)
+{
+    tsm_pid_t pid = tsm_check_caller() ? tsm_as_pid(arg, "is_alive()") : 0;
+    if (pid == 0) {
+        return NULL;
+    }
+    tsm_proc_t* p = tsm_ptab_get_any(pid);
+    if (p == NULL || tsm_inbox_is_dead(&p->inbox)) {
+        Py_RETURN_FALSE;
+    }
+    /* acquire: pairs with tsm_drain_owner. An empty inbox and no drain under way: all
+     * that was sent has acted. */
+    if ((tsm_inbox_is_idle(&p->inbox) || tsm_inbox_is_empty(&p->inbox))
+        && tsm_load_acquire(&p->a_draining) == 0) {
+        return PyBool_FromLong(tsm_ptab_get_any(pid) == p && !tsm_inbox_is_dead(&p->inbox));
+    }
+    PyObject* none = PyTuple_New(0);
+    PyObject* answer = none == NULL ? NULL : ask(pid, none);
+    Py_XDECREF(none);
+    if (answer == NULL) {
+        return NULL;
+    }
+    bool alive = answer != Py_None;
+    Py_DECREF(answer);
+    return PyBool_FromLong(alive);
+}
+
+PyDoc_STRVAR(processes_doc, "processes()\n--\n\nThe Pids of all live processes, in no order.");
+
+static PyObject*
+py_processes(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    if (!tsm_check_running()) {
+        return NULL;
+    }
+    PyObject* list = PyList_New(0);
+    uint32_t high = tsm_ptab_high_any();
+    for (uint32_t i = 0; list != NULL && i < high; i++) {
+        tsm_proc_t* p = tsm_ptab_slot_any(i);
+        tsm_pid_t pid = tsm_proc_pid(p);
+        if (tsm_inbox_is_dead(&p->inbox)) {
+            continue;
+        }
+        PyObject* op = tsm_pid_object(pid);
+        if (op == NULL || PyList_Append(list, op) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(op);
+    }
+    return list;
+}
+
+/* ---- the node ---- */
+
+typedef struct {
+    tsm_pid_t pid;
+    uint64_t tid, since_ns;
+    uint32_t how;
+    bool alive;
+} occupant_t;
+
+/* A snapshot without Python objects: taken under the pool's lock. */
+static size_t
+occupants(occupant_t* out, size_t room)
+{
+    size_t n = 0;
+    tsm_mutex_lock(&tsm_sched.pool_lock);
+    for (tsm_worker_t* w = tsm_sched.all; w != NULL; w = w->all_next) {
+        /* relaxed, all: a report; process memory is type-stable. */
+        tsm_proc_t* p = tsm_load_relaxed(&w->a_proc);
+        uint32_t how = tsm_load_relaxed(&w->a_occupied);
+        if (p == NULL || how == TSM_OCC_NONE) {
+            continue;
+        }
+        bool alive = !tsm_inbox_is_dead(&p->inbox);
+        if (!alive && how == TSM_OCC_BLOCKED) {
+            how = TSM_OCC_ABANDONED;
+        }
+        if (n < room) {
+            out[n] = (occupant_t){tsm_proc_pid(p), tsm_load_relaxed(&w->a_tid), /* relaxed: as above. */
+                                  tsm_load_relaxed(&w->a_since_ns), how, alive};
+        }
+        n++;
+    }
+    tsm_mutex_unlock(&tsm_sched.pool_lock);
+    return n;
+}
+
+static PyObject*
+occupied_list(void)
+{
+    static const char* const names[] = {"none", "parked", "blocked", "waiting", "abandoned"};
+    size_t room = tsm_sched.worker_count + 16u;
+    occupant_t* found = PyMem_New(occupant_t, room);
+    PyObject* list = found == NULL ? PyErr_NoMemory() : PyList_New(0);
+    size_t n = list == NULL ? 0 : occupants(found, room);
+    uint64_t now_ns = tsm_now_ns();
+    for (size_t i = 0; list != NULL && i < n && i < room; i++) {
+        double seconds = (double)(now_ns - found[i].since_ns) / 1e9;
+        PyObject* item = Py_BuildValue("{s:N,s:O,s:K,s:s,s:d}", "pid", tsm_pid_object(found[i].pid),
+            "alive", found[i].alive ? Py_True : Py_False, "thread_id", (unsigned long long)found[i].tid,
+            "kind", names[found[i].how], "seconds", seconds);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    PyMem_Free(found);
+    return list;
+}
+
+typedef struct {
+    unsigned long long switches, preemptions, steals, queued;
+} totals_t;
+
+static totals_t
+totals(void)
+{
+    totals_t sum = {0, 0, 0, 0};
+    for (uint32_t i = 0; i < tsm_sched.slot_count; i++) {
+        tsm_slot_t* slot = &tsm_sched.slots[i];
+        /* relaxed, all: statistics. */
+        sum.switches += tsm_load_relaxed(&slot->a_switches);
+        sum.preemptions += tsm_load_relaxed(&slot->a_preemptions);
+        sum.steals += tsm_load_relaxed(&slot->a_steals);
+        for (int q = 0; q < TSM_QUEUES; q++) {
+            sum.queued += tsm_runq_len_any(&slot->runq[q]);
+        }
+    }
+    for (int q = 0; q < TSM_QUEUES; q++) {
+        sum.queued += tsm_inject_len_any(&tsm_sched.inject[q]);
+    }
+    return sum;
+}
+
+PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
+"Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
+"exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
+"slots taken from native code), capped (wanted a thread at the cap), steals, and occupied: one\n"
+"dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
+"\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
+"\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
+
+static PyObject*
+py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    if (!tsm_check_running()) {
+        return NULL;
+    }
+    PyObject* occupied = occupied_list();
+    if (occupied == NULL) {
+        return NULL;
+    }
+    totals_t sum = totals();
+    /* relaxed, all: statistics. */
+    unsigned long long spawned = tsm_ptab_spawned_any(), died = tsm_ptab_died_any();
+    unsigned long long handovers = tsm_load_relaxed(&tsm_sched.a_handovers);
+    unsigned long long capped = tsm_load_relaxed(&tsm_sched.a_capped);
+    unsigned long long off = tsm_load_relaxed(&tsm_sched.a_offslot_runs);
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
+        "slots", tsm_sched.slot_count, "threads", tsm_sched.worker_count,
+        "max_threads", tsm_sched.max_tokens,
+        "processes", (unsigned int)(spawned > died ? spawned - died : 0),
+        "spawned", spawned, "exited", died, "run_queue", sum.queued, "switches", sum.switches,
+        "preemptions", sum.preemptions, "handovers", handovers, "capped", capped,
+        "offslot_runs", off, "steals", sum.steals, "occupied", occupied);
+}
+
+PyMethodDef tsm_info_methods[] = {
+    {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, process_info_doc},
+    {"is_alive", py_is_alive, METH_O, is_alive_doc},
+    {"processes", py_processes, METH_NOARGS, processes_doc},
+    {"node_info", py_node_info, METH_NOARGS, node_info_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,486 @@
+/* tsm_signal.c - sending signals and acting on them.
+ *
+ * What it is
+ *   Every influence of one process on another is a signal through the one inbox of the
+ *   receiver, so signals of one sender keep their order whatever their kind. The owner
+ *   of the receiver drains the inbox: messages move to the mailbox, the rest acts.
+ * Who touches what
+ *   sending     any thread that is attached to the interpreter
+ *   draining    the owner of the process (tsm_proc.h)
+ *   buried      the calling OS thread alone
+ * Protocol: death
+ *   1. inbox becomes DEAD: no later push succeeds, the pid is dead to the world
+ *   2. the name goes
+ *   3. links get their exit, monitors their DOWN, monitored ones their demonitor; each
+ *      relation's own memory becomes the signal, so dying cannot run out of memory
+ *   4. what stood in the inbox behind the fatal signal is answered as by the dead
+ *   Whoever holds a pid and finds DEAD or another generation answers for the dead
+ *   itself (answer_for_dead): a link gets exit noproc, a monitor DOWN noproc.
+ * Memory ordering
+ *   A push is an acq_rel RMW of the inbox word; poke then reads a_status (sc), and the
+ *   monitor thread stores BLOCKED (sc) before it looks at the inbox: one of the two
+ *   sees the other, so a blocked process never sits on an exit signal.
+ * Rejected
+ *   A queue per kind (breaks the order rule); exit flags in the target (two pending
+ *   exits could swap); canonical shared pid objects (reference count contention).
+ * Where tested    tests/semantics, tests/property, tests/stress
+ * Source          OTP erl_proc_sig_queue.c; link protocol as OTP 23+ (unlink ids)
+ */
+#include "proc/tsm_proc.h"
+
+static _Thread_local tsm_sig_t* buried __attribute__((tls_model("initial-exec")));
+
+static size_t
+sig_bytes(uint16_t kind)
+{
+    return kind <= TSM_SIG_TIMEOUT ? TSM_MSG_BYTES : TSM_SIG_BYTES;
+}
+
+tsm_sig_t*
+tsm_sig_new(enum tsm_sig_kind kind)
+{
+    tsm_sig_t* sig = tsm_alloc(sig_bytes((uint16_t)kind));
+    if (sig == NULL) {
+        return NULL;
+    }
+    sig->node.next = NULL;
+    sig->kind = (uint16_t)kind;
+    sig->flags = 0;
+    sig->term = NULL;
+    sig->ref = 0;
+    if (kind > TSM_SIG_TIMEOUT) {
+        sig->from = 0;
+        sig->tag = NULL;
+        sig->name = NULL;
+    }
+    return sig;
+}
+
+void
+tsm_sig_free(tsm_sig_t* sig)
+{
+    tsm_free(sig, sig_bytes(sig->kind));
+}
+
+void
+tsm_bury(tsm_sig_t* sig)
+{
+    sig->node.next = (tsm_node_t*)buried;
+    buried = sig;
+}
+
+int
+tsm_bury_term(void* term)
+{
+    tsm_sig_t* sig = tsm_sig_new(TSM_SIG_DROP);
+    if (sig == NULL) {
+        return TSM_E_NOMEM;
+    }
+    sig->term = term;
+    tsm_bury(sig);
+    return TSM_OK;
+}
+
+bool
+tsm_has_buried(void)
+{
+    return buried != NULL;
+}
+
+void
+tsm_flush(void)
+{
+    while (buried != NULL) {
+        tsm_sig_t* sig = buried;
+        buried = tsm_sig_next(sig);
+        void* terms[3] = {sig->term, NULL, NULL};
+        if (sig->kind > TSM_SIG_TIMEOUT) {
+            terms[1] = sig->tag;
+            terms[2] = sig->name;
+        }
+        tsm_sig_free(sig);
+        for (int i = 0; i < 3; i++) {
+            if (terms[i] != NULL) {
+                tsm_hooks.term_unref(terms[i]);
+            }
+        }
+    }
+}
+
+static void
+turn_into(tsm_sig_t* sig, enum tsm_sig_kind kind, tsm_pid_t from, void* term)
+{
+    sig->kind = (uint16_t)kind;
+    sig->from = from;
+    sig->term = term;
+    if (term != NULL) {
+        tsm_hooks.term_ref(term);
+    }
+}
+
+/* What a dead process answers to sig. Takes sig. */
+static void
+answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
+{
+    tsm_pid_t asker;
+    tsm_info_t* request;
+    switch ((enum tsm_sig_kind)sig->kind) {
+    case TSM_SIG_LINK:
+        asker = sig->from;
+        turn_into(sig, TSM_SIG_LINK_EXIT, dead, tsm_terms.noproc);
+        break;
+    case TSM_SIG_UNLINK:
+        asker = sig->from;
+        turn_into(sig, TSM_SIG_UNLINK_ACK, dead, NULL);
+        break;
+    case TSM_SIG_MONITOR:
+        asker = sig->from;
+        turn_into(sig, TSM_SIG_DOWN, dead, tsm_terms.noproc);
+        break;
+    case TSM_SIG_INFO:
+        request = sig->tag;
+        sig->tag = NULL;
+        tsm_sig_free(sig);
+        request->answer = NULL;
+        tsm_event_set(&request->done);
+        return;
+    default:
+        tsm_bury(sig);
+        return;
+    }
+    (void)tsm_signal_any(asker, sig); /* answers to the dead are dropped there */
+}
+
+static void
+poke(tsm_proc_t* p)
+{
+    /* sc: after the push, against the store of BLOCKED in sched/tsm_monitor.c. */
+    uint32_t status = tsm_load_sc(&p->a_status);
+    if (status == TSM_ST_RUNNING || status == TSM_ST_BLOCKED) {
+        /* relaxed: a hint; the monitor thread looks again at its next tick. */
+        tsm_store_relaxed(&p->a_urgent, 1);
+        tsm_hooks.poke(p, status);
+    }
+}
+
+int
+tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
+{
+    tsm_proc_t* p = tsm_ptab_get_any(to);
+    uint16_t kind = sig->kind; /* after the push sig is no longer ours */
+    if (p != NULL) {
+        sig->gen = tsm_pid_gen(to);
+        switch (tsm_inbox_push_any(&p->inbox, &sig->node)) {
+        case TSM_PUSH_WOKE:
+            tsm_hooks.ready(p);
+            return TSM_OK;
+        case TSM_PUSH_QUEUED:
+            if (TSM_UNLIKELY(kind >= TSM_SIG_EXIT)) {
+                poke(p);
+            }
+            return TSM_OK;
+        case TSM_PUSH_DEAD:
+            break;
+        }
+    }
+    answer_for_dead(to, sig);
+    return TSM_E_NOPROC;
+}
+
+/* An exit signal. Returns the reason to die with (one reference), or NULL: sig is now
+ * a message or buried. */
+static void*
+handle_exit(tsm_proc_t* p, tsm_sig_t* sig, bool by_link)
+{
+    void* reason = sig->term;
+    bool to_self = sig->from == tsm_proc_pid(p);
+    if (!by_link && reason == tsm_terms.kill) {
+        reason = tsm_terms.killed;
+    } else if ((p->flags & TSM_PF_TRAP_EXIT) != 0) {
+        sig->flags &= (uint16_t)~TSM_SIGF_PRIORITY;
+        tsm_mailbox_append_owner(p, sig);
+        return NULL;
+    } else if (reason == tsm_terms.normal && (by_link || !to_self)) {
+        tsm_bury(sig);
+        return NULL;
+    }
+    tsm_hooks.term_ref(reason);
+    tsm_bury(sig);
+    return reason;
+}
+
+static void*
+handle_link_exit(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_LINK, sig->from);
+    if (rel == NULL || !rel->active) {
+        tsm_bury(sig); /* unlinked in the meantime */
+        return NULL;
+    }
+    tsm_rel_take_owner(p, rel);
+    tsm_rel_free(rel);
+    sig->kind = TSM_SIG_EXIT;
+    sig->ref = 0; /* as a message it belongs to no reference */
+    return handle_exit(p, sig, true);
+}
+
+/* The signal's own memory becomes the relation, so accepting cannot fail. */
+static void
+accept_relation(tsm_proc_t* p, tsm_sig_t* sig, enum tsm_rel_kind kind)
+{
+    tsm_pid_t peer = sig->from;
+    uint64_t key = kind == TSM_REL_LINK ? peer : sig->ref;
+    if (tsm_rel_find_owner(p, kind, key) != NULL) {
+        tsm_bury(sig);
+        return;
+    }
+    tsm_rel_t* rel = (tsm_rel_t*)(void*)sig;
+    *rel = (tsm_rel_t){.h = {.key = key, .kind = kind}, .active = 1, .peer = peer};
+    tsm_rel_insert_owner(p, rel);
+}
+
+static void
+handle_unlink(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_pid_t peer = sig->from;
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_LINK, peer);
+    if (rel != NULL && rel->active) {
+        tsm_rel_take_owner(p, rel);
+        tsm_rel_free(rel);
+    }
+    turn_into(sig, TSM_SIG_UNLINK_ACK, tsm_proc_pid(p), NULL);
+    (void)tsm_signal_any(peer, sig);
+}
+
+static void
+handle_unlink_ack(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_LINK, sig->from);
+    if (rel != NULL && !rel->active && rel->unlink_id == sig->ref) {
+        tsm_rel_take_owner(p, rel);
+        tsm_rel_free(rel);
+    }
+    tsm_bury(sig);
+}
+
+static void
+handle_demonitor(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_MONITORED_BY, sig->ref);
+    if (rel != NULL && rel->peer == sig->from) {
+        tsm_rel_take_owner(p, rel);
+        tsm_rel_free(rel);
+    }
+    tsm_bury(sig);
+}
+
+static void
+handle_down(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_MONITOR, sig->ref);
+    if (rel == NULL) {
+        tsm_bury(sig); /* demonitored in the meantime */
+        return;
+    }
+    tsm_rel_take_owner(p, rel);
+    sig->tag = rel->tag;
+    sig->name = rel->name;
+    sig->flags = rel->priority ? TSM_SIGF_PRIORITY : 0;
+    rel->tag = rel->name = NULL;
+    if (rel->alias_mode == TSM_ALIAS_EXPLICIT) {
+        rel->h.kind = TSM_REL_ALIAS; /* the address outlives the monitor */
+        tsm_rel_insert_owner(p, rel);
+    } else {
+        tsm_rel_free(rel);
+    }
+    tsm_mailbox_append_owner(p, sig);
+}
+
+/* A message through an alias: false when that address is no longer in use. */
+static bool
+pass_alias(tsm_proc_t* p, tsm_sig_t* msg)
+{
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_ALIAS, msg->ref);
+    if (rel == NULL) {
+        rel = tsm_rel_find_owner(p, TSM_REL_MONITOR, msg->ref);
+    }
+    if (rel == NULL || rel->alias_mode == TSM_ALIAS_NONE) {
+        return false;
+    }
+    if (!rel->priority) {
+        msg->flags &= (uint16_t)~TSM_SIGF_PRIORITY;
+    }
+    if (rel->alias_mode == TSM_ALIAS_REPLY) {
+        tsm_rel_take_owner(p, rel);
+        tsm_rel_free(rel);
+    } else if (rel->alias_mode == TSM_ALIAS_REPLY_DEMONITOR) {
+        tsm_rel_take_owner(p, rel);
+        if (rel->h.kind == TSM_REL_MONITOR) {
+            tsm_rel_send_owner(p, rel, TSM_SIG_DEMONITOR, NULL);
+        } else {
+            tsm_rel_free(rel);
+        }
+    }
+    return true;
+}
+
+static void
+handle_message(tsm_proc_t* p, tsm_sig_t* msg)
+{
+    if (TSM_LIKELY(msg->ref == 0)) {
+        msg->flags = 0; /* priority counts only through an alias that takes it */
+    } else if (!pass_alias(p, msg)) {
+        tsm_bury(msg);
+        return;
+    }
+    tsm_mailbox_append_owner(p, msg);
+}
+
+static void
+handle_timeout(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    if (sig->ref == p->timer_id && p->timer_id != 0) {
+        p->flags |= TSM_PF_TIMED_OUT;
+        p->timer_id = 0;
+        p->timer = NULL;
+    }
+    tsm_sig_free(sig);
+}
+
+/* Everything but messages. Returns the reason to die with, or NULL. */
+static void*
+handle_signal(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_info_t* request;
+    switch ((enum tsm_sig_kind)sig->kind) {
+    case TSM_SIG_EXIT:
+        return handle_exit(p, sig, false);
+    case TSM_SIG_LINK_EXIT:
+        return handle_link_exit(p, sig);
+    case TSM_SIG_LINK:
+        accept_relation(p, sig, TSM_REL_LINK);
+        break;
+    case TSM_SIG_UNLINK:
+        handle_unlink(p, sig);
+        break;
+    case TSM_SIG_UNLINK_ACK:
+        handle_unlink_ack(p, sig);
+        break;
+    case TSM_SIG_MONITOR:
+        accept_relation(p, sig, TSM_REL_MONITORED_BY);
+        break;
+    case TSM_SIG_DEMONITOR:
+        handle_demonitor(p, sig);
+        break;
+    case TSM_SIG_DOWN:
+        handle_down(p, sig);
+        break;
+    case TSM_SIG_TIMEOUT:
+        handle_timeout(p, sig);
+        break;
+    case TSM_SIG_INFO:
+        request = sig->tag;
+        sig->tag = NULL;
+        tsm_sig_free(sig);
+        request->answer = tsm_hooks.info(p, request->items, request->status);
+        tsm_event_set(&request->done);
+        break;
+    case TSM_SIG_MESSAGE:
+    case TSM_SIG_DROP:
+        tsm_bury(sig);
+        break;
+    }
+    return NULL;
+}
+
+static bool
+drain(tsm_proc_t* p, tsm_sig_t** rest)
+{
+    uint32_t gen = tsm_load_relaxed(&p->a_gen); /* relaxed: we own the process. */
+    /* relaxed: whoever sets it later has pushed later, and pokes again. */
+    tsm_store_relaxed(&p->a_urgent, 0);
+    tsm_sig_t* sig = (tsm_sig_t*)(void*)tsm_inbox_take_owner(&p->inbox);
+    while (sig != NULL) {
+        tsm_sig_t* next = tsm_sig_next(sig);
+        if (TSM_UNLIKELY(sig->gen != gen)) {
+            answer_for_dead(tsm_pid_make(p->idx, sig->gen), sig);
+        } else if (sig->kind == TSM_SIG_MESSAGE) {
+            handle_message(p, sig);
+        } else {
+            void* reason = handle_signal(p, sig);
+            if (reason != NULL) {
+                p->exit_term = reason;
+                *rest = next;
+                return false;
+            }
+        }
+        sig = next;
+    }
+    return true;
+}
+
+bool
+tsm_drain_owner(tsm_proc_t* p, tsm_sig_t** rest)
+{
+    /* relaxed: the swap in tsm_inbox_take_owner releases it. Who sees the inbox empty
+     * sees this, and knows that signals may still be on their way to act (is_alive). */
+    tsm_store_relaxed(&p->a_draining, 1);
+    bool alive = drain(p, rest);
+    if (alive) {
+        /* release: pairs with is_alive: what the signals did is visible. */
+        tsm_store_release(&p->a_draining, 0);
+    }
+    return alive;
+}
+
+static void
+die_relations(tsm_proc_t* p, void* reason)
+{
+    tsm_rel_t* rel;
+    while ((rel = tsm_rel_pop_owner(p)) != NULL) {
+        if (rel->h.kind == TSM_REL_LINK && rel->active) {
+            tsm_rel_send_owner(p, rel, TSM_SIG_LINK_EXIT, reason);
+        } else if (rel->h.kind == TSM_REL_MONITORED_BY) {
+            tsm_rel_send_owner(p, rel, TSM_SIG_DOWN, reason);
+        } else if (rel->h.kind == TSM_REL_MONITOR) {
+            tsm_rel_send_owner(p, rel, TSM_SIG_DEMONITOR, NULL);
+        } else {
+            tsm_rel_free(rel);
+        }
+    }
+}
+
+static void
+answer_chain(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    while (sig != NULL) {
+        tsm_sig_t* next = tsm_sig_next(sig);
+        answer_for_dead(tsm_pid_make(p->idx, sig->gen), sig);
+        sig = next;
+    }
+}
+
+void
+tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest)
+{
+    p->flags |= TSM_PF_DEAD;
+    p->exit_term = reason;
+    tsm_sig_t* late = (tsm_sig_t*)(void*)tsm_inbox_close_owner(&p->inbox); /* step 1 */
+    tsm_ptab_count_death(p);
+    tsm_name_drop_owner(p);                                               /* step 2 */
+    die_relations(p, reason);                                             /* step 3 */
+    answer_chain(p, rest);                                                /* step 4 */
+    answer_chain(p, late);
+    tsm_store_release(&p->a_draining, 0); /* release: after DEAD, see tsm_drain_owner. */
+}
+
+bool
+tsm_proc_service_owner(tsm_proc_t* p)
+{
+    tsm_sig_t* rest = NULL;
+    if (tsm_drain_owner(p, &rest)) {
+        return true;
+    }
+    tsm_proc_die_owner(p, p->exit_term, rest);
+    return false;
+}

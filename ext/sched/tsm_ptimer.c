@@ -1,0 +1,186 @@
+/* tsm_ptimer.c - see tsm_ptimer.h. */
+#include "sched/tsm_ptimer.h"
+
+#include "base/tsm_clock.h"
+
+/* Handles may be stale: the memory of a timer stays a timer for ever. */
+enum { TSM_KIND_TIMER = 0 };
+
+void
+tsm_ptimer_init(void)
+{
+    tsm_pool_kind_init(TSM_KIND_TIMER, sizeof(tsm_ptimer_t));
+}
+
+/* The wheel of the slot we hold; a thread without a slot uses that of slot 0 and makes
+ * its holder look, which may be asleep until a later time. */
+static tsm_slot_t*
+home_slot(void)
+{
+    tsm_worker_t* w = tsm_self;
+    if (w != NULL && tsm_in_runtime(w) && tsm_worker_slot(w) != NULL) {
+        return tsm_worker_slot(w);
+    }
+    return &tsm_sched.slots[0];
+}
+
+static void
+wake_holder(tsm_slot_t* slot)
+{
+    if (tsm_idle_wake_slot_any(&tsm_sched.idle, slot->id)) {
+        /* acquire: pairs with tsm_give_slot. An idle slot keeps its holder. */
+        tsm_event_set(&tsm_load_acquire(&slot->a_holder)->event);
+    }
+}
+
+int
+tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
+               tsm_sig_t* sig, tsm_timer_handle_t* handle)
+{
+    tsm_ptimer_t* timer = tsm_alloc_kind(TSM_KIND_TIMER);
+    if (timer == NULL) {
+        return TSM_E_NOMEM;
+    }
+    tsm_slot_t* slot = home_slot();
+    *timer = (tsm_ptimer_t){.sig = sig, .to = to, .name = name, .name_hash = name_hash};
+    uint64_t id = tsm_ref_new();
+    if (sig->kind == TSM_SIG_TIMEOUT) {
+        sig->ref = id;
+    }
+    *handle = (tsm_timer_handle_t){timer, id, slot->id};
+    tsm_timer_init(&timer->t, id, slot->id);
+    if (tsm_wheel_set_any(&slot->wheel, &timer->t, tsm_wheel_deadline_ms(tsm_now_ns(), delay_ns))) {
+        wake_holder(slot);
+    }
+    return TSM_OK;
+}
+
+static bool
+target_lives(const tsm_ptimer_t* timer)
+{
+    if (timer->name != NULL) {
+        return true; /* a name is resolved when the timer fires */
+    }
+    tsm_proc_t* p = tsm_ptab_get_any(timer->to);
+    return p != NULL && !tsm_inbox_is_dead(&p->inbox);
+}
+
+/* The expiry was rounded up by less than a millisecond; never tell more than was asked. */
+static uint64_t
+time_left(uint64_t expires_ms)
+{
+    uint64_t now_ns = tsm_now_ns(), due_ns = (expires_ms - 1) * 1000000u;
+    return due_ns > now_ns ? due_ns - now_ns : 0;
+}
+
+bool
+tsm_ptimer_cancel(const tsm_timer_handle_t* handle, uint64_t* left_ns)
+{
+    tsm_slot_t* slot = &tsm_sched.slots[handle->slot];
+    if (!tsm_wheel_cancel_any(&slot->wheel, &handle->timer->t, handle->id, left_ns)) {
+        return false;
+    }
+    *left_ns = time_left(*left_ns);
+    tsm_ptimer_t* timer = handle->timer; /* ours again */
+    bool lives = target_lives(timer);
+    if (timer->name != NULL && tsm_bury_term(timer->name) < 0) {
+        tsm_hooks.term_unref(timer->name);
+    }
+    tsm_bury(timer->sig);
+    tsm_free_kind(timer, TSM_KIND_TIMER);
+    return lives;
+}
+
+bool
+tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns)
+{
+    tsm_slot_t* slot = &tsm_sched.slots[handle->slot];
+    if (!tsm_wheel_read_any(&slot->wheel, &handle->timer->t, handle->id, left_ns)) {
+        return false;
+    }
+    *left_ns = time_left(*left_ns);
+    /* Type-stable memory: at worst the answer of a timer that has just ended. */
+    return target_lives(handle->timer);
+}
+
+int
+tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
+{
+    tsm_sig_t* sig = tsm_sig_new(TSM_SIG_TIMEOUT);
+    tsm_timer_handle_t handle;
+    if (sig == NULL) {
+        return TSM_E_NOMEM;
+    }
+    if (tsm_ptimer_set(delay_ns, tsm_proc_pid(p), NULL, 0, sig, &handle) < 0) {
+        tsm_sig_free(sig);
+        return TSM_E_NOMEM;
+    }
+    /* The timer may have fired already: its signal is in the inbox, which only we
+     * drain, so writing these afterwards is early enough. */
+    p->timer = handle.timer;
+    p->timer_id = handle.id;
+    p->timer_slot = handle.slot;
+    p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
+    return TSM_OK;
+}
+
+void
+tsm_ptimer_disarm(tsm_proc_t* p)
+{
+    if (p->timer_id != 0) {
+        tsm_timer_handle_t handle = {p->timer, p->timer_id, p->timer_slot};
+        uint64_t left_ns;
+        (void)tsm_ptimer_cancel(&handle, &left_ns); /* fired: its signal finds no taker */
+        p->timer = NULL;
+        p->timer_id = 0;
+    }
+    p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
+}
+
+static void
+fire(tsm_ptimer_t* timer)
+{
+    tsm_pid_t to = timer->to;
+    if (timer->name != NULL) {
+        to = tsm_name_find_any(timer->name, timer->name_hash);
+        if (tsm_bury_term(timer->name) < 0) {
+            tsm_hooks.term_unref(timer->name);
+        }
+    }
+    tsm_sig_t* sig = timer->sig;
+    tsm_free_kind(timer, TSM_KIND_TIMER);
+    (void)tsm_signal_any(to, sig); /* pid 0: dropped, as by the dead */
+}
+
+bool
+tsm_ptimer_expire(tsm_slot_t* slot, uint64_t now_ms)
+{
+    if (tsm_wheel_next_ms_any(&slot->wheel) > now_ms) {
+        return false;
+    }
+    tsm_timer_t* due = tsm_wheel_expire_any(&slot->wheel, now_ms);
+    bool any = due != NULL;
+    while (due != NULL) {
+        tsm_timer_t* next = due->next;
+        fire((tsm_ptimer_t*)(void*)due);
+        due = next;
+    }
+    return any;
+}
+
+void
+tsm_ptimer_clear(void)
+{
+    for (uint32_t i = 0; i < tsm_sched.slot_count; i++) {
+        tsm_timer_t* timer = tsm_wheel_drain_any(&tsm_sched.slots[i].wheel);
+        while (timer != NULL) {
+            tsm_ptimer_t* ptimer = (tsm_ptimer_t*)(void*)timer;
+            timer = timer->next;
+            if (ptimer->name != NULL && tsm_bury_term(ptimer->name) < 0) {
+                tsm_hooks.term_unref(ptimer->name);
+            }
+            tsm_bury(ptimer->sig);
+            tsm_free_kind(ptimer, TSM_KIND_TIMER);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+/* tsm_ptimer.h - timers that deliver a signal: send_after, receive timeouts, sleep.
+ *
+ * What it is      A wheel timer and the signal it will send, both allocated when the timer
+ *                 is set, so that firing never fails. The memory is type-stable: a handle
+ *                 (pointer, id) may be stale and is checked under the wheel's lock.
+ * Limit           A timer aimed at a process that dies is void at once, but its memory comes
+ *                 back only when it would have fired.
+ * Source          erlang:send_after/3, cancel_timer/1 (semantics 1.7)
+ */
+#ifndef TSM_PTIMER_H
+#define TSM_PTIMER_H
+
+#include "sched/tsm_sched.h"
+
+typedef struct tsm_ptimer {
+    tsm_timer_t t; /* first: what the wheel knows */
+    tsm_sig_t* sig;
+    tsm_pid_t to;
+    void* name; /* resolved when the timer fires, instead of `to`; its hash in sig->ref */
+    uint64_t name_hash;
+} tsm_ptimer_t;
+
+typedef struct tsm_timer_handle {
+    tsm_ptimer_t* timer;
+    uint64_t id;
+    uint16_t slot;
+} tsm_timer_handle_t;
+
+void tsm_ptimer_init(void); /* once, before any timer */
+
+/* Fires at the first millisecond not before delay_ns from now. Takes sig, and name
+ * (one reference) when given. */
+int tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
+                   tsm_sig_t* sig, tsm_timer_handle_t* handle);
+/* Nanoseconds left; false: fired, cancelled, or its target is dead. */
+bool tsm_ptimer_cancel(const tsm_timer_handle_t* handle, uint64_t* left_ns);
+bool tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns);
+
+/* The timer of p's receive. */
+int tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns);
+void tsm_ptimer_disarm(tsm_proc_t* p);
+
+/* Sends what is due. Attached. True: something fired. */
+bool tsm_ptimer_expire(tsm_slot_t* slot, uint64_t now_ms);
+
+/* Drops all timers of all slots; the node has stopped. */
+void tsm_ptimer_clear(void);
+
+#endif

@@ -1,0 +1,81 @@
+"""transom: the BEAM's process model for free-threaded CPython.
+
+Reading order of the package:
+
+    _core         the native core (ext/): processes, signals, mailboxes, schedulers
+    _core.pyi     its signatures
+    _runtime.py   run, start, stop
+    _process.py   spawn_opt, priorities, crash reports
+    _instrument.py  which code counts reductions; instrument.py is its public face
+    sync.py       the blocking forms for plain functions
+    _values.py, _errors.py   the values and exceptions of the API
+"""
+
+from transom import instrument as instrument
+from transom import sync as sync
+from transom._core import Down as Down
+from transom._core import Exit as Exit
+from transom._core import Pid as Pid
+from transom._core import Ref as Ref
+from transom._core import Timer as Timer
+from transom._core import alias as alias
+from transom._core import cancel_timer as cancel_timer
+from transom._core import current_pid as current_pid
+from transom._core import demonitor as demonitor
+from transom._core import exit as exit
+from transom._core import is_alive as is_alive
+from transom._core import kill as kill
+from transom._core import link as link
+from transom._core import make_ref as make_ref
+from transom._core import monitor as monitor
+from transom._core import node_info as node_info
+from transom._core import process_info as process_info
+from transom._core import processes as processes
+from transom._core import read_timer as read_timer
+from transom._core import receive as receive
+from transom._core import reductions as reductions
+from transom._core import register as register
+from transom._core import registered as registered
+from transom._core import send as send
+from transom._core import send_after as send_after
+from transom._core import set_label as set_label
+from transom._core import sleep as sleep
+from transom._core import spawn as spawn
+from transom._core import spawn_link as spawn_link
+from transom._core import spawn_monitor as spawn_monitor
+from transom._core import trap_exit as trap_exit
+from transom._core import unalias as unalias
+from transom._core import unlink as unlink
+from transom._core import unregister as unregister
+from transom._core import whereis as whereis
+from transom._errors import AlreadyRunning as AlreadyRunning
+from transom._errors import Exited as Exited
+from transom._errors import ForkedError as ForkedError
+from transom._errors import Killed as Killed
+from transom._errors import NameTaken as NameTaken
+from transom._errors import NoProcess as NoProcess
+from transom._errors import NotInProcess as NotInProcess
+from transom._errors import NotOwner as NotOwner
+from transom._errors import NotRunning as NotRunning
+from transom._errors import ProcessLimit as ProcessLimit
+from transom._errors import Stop as Stop
+from transom._errors import TransomError as TransomError
+from transom._process import set_priority as set_priority
+from transom._process import spawn_opt as spawn_opt
+from transom._runtime import run as run
+from transom._runtime import start as start
+from transom._runtime import stop as stop
+from transom._values import Crash as Crash
+from transom._values import SpawnOptions as SpawnOptions
+
+__version__ = "0.1.0"
+
+
+def _publish() -> None:
+    """Users see transom.send, not the module it is made in."""
+    for value in tuple(globals().values()):
+        if getattr(value, "__module__", "").startswith("transom."):
+            value.__module__ = "transom"
+
+
+_publish()

@@ -1,0 +1,87 @@
+"""Every exception of the package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class TransomError(Exception):
+    """Base of transom's errors."""
+
+
+class NotRunning(TransomError, RuntimeError):
+    """No node is running: call ``run`` or ``start`` first."""
+
+
+class AlreadyRunning(TransomError, RuntimeError):
+    """A node is running in this OS process already; there is one at a time."""
+
+
+class NotInProcess(TransomError, RuntimeError):
+    """The operation works on the calling process, and the caller is none."""
+
+
+class NoProcess(TransomError, LookupError):
+    """The process is dead, or nobody has registered the name."""
+
+
+class NameTaken(TransomError, ValueError):
+    """The name is registered already, or the process has another one."""
+
+
+class NotOwner(TransomError, ValueError):
+    """The reference belongs to another process."""
+
+
+class ProcessLimit(TransomError, RuntimeError):
+    """The process table is full (``max_processes``)."""
+
+
+class ForkedError(TransomError, RuntimeError):
+    """This OS process is a fork of one that ran a node, and the node did not survive it."""
+
+
+class Exited(TransomError):
+    """The main process of ``run`` was ended by an exit signal.
+
+    Attributes:
+        reason: The exit reason. When it is a Crash, its exception is this one's cause.
+    """
+
+    def __init__(self, reason: Any) -> None:
+        super().__init__(f"the main process was ended by an exit signal with reason {reason!r}")
+        self.reason = reason
+
+
+class Stop(Exception):
+    """Raise it to end the calling process with a reason of your choice.
+
+    Args:
+        reason: Any value that can be sent; ``"normal"`` and ``"shutdown"`` make no crash report.
+
+    Example:
+        >>> import transom
+        >>> async def child():
+        ...     raise transom.Stop("done early")
+        >>> async def main():
+        ...     pid, ref = transom.spawn_monitor(child)
+        ...     return (await transom.receive(ref)).reason
+        >>> import logging; logging.getLogger("transom").setLevel(logging.CRITICAL)
+        >>> transom.run(main)
+        'done early'
+
+    Source: erlang:exit/1.
+    """
+
+    def __init__(self, reason: Any = "normal") -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Killed(BaseException):
+    """Raised inside a process that an exit signal has ended, to unwind its frames.
+
+    The process is dead to the world already: links and monitors have fired, its name is free, and
+    what it sends goes nowhere. ``finally`` blocks run, within a budget. Do not catch it: it is raised
+    again.
+    """

@@ -1,0 +1,263 @@
+"""Starting and stopping the node, and run()."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, overload
+
+from transom import _copying, _core, _errors, _gc, _instrument, _process, _values
+
+_log = logging.getLogger("transom")
+_lock = threading.Lock()  # one start or stop at a time
+
+STOP_SECONDS = 5.0
+GRACE_SECONDS = 1.0
+MAX_SCHEDULERS = 256
+MAX_PROCESSES = 1 << 27
+MAX_PROCESSES_DEFAULT = 1_048_576
+MAX_THREADS_DEFAULT = 256
+
+T = TypeVar("T")
+
+
+def _housekeeping(_: None) -> None:
+    """Called by the monitor thread now and then, at moments when the world can be stopped quickly."""
+    _instrument.catch_up()
+    _gc.collect_when_due()
+
+
+_core._setup(
+    {name: getattr(_errors, name) for name in dir(_errors) if isinstance(getattr(_errors, name), type)}
+    | {
+        "make_crash": _values.make_crash,
+        "report": _process.report,
+        "safepoint": _process.safepoint,
+        "discover": _instrument.discover,
+        "demand": _instrument.demand,
+        "housekeeping": _housekeeping,
+        "deepcopy": _copying.copy_value,
+        "own_context": _process.own_context,
+        "DISABLE": sys.monitoring.DISABLE,
+    }
+)
+os.register_at_fork(after_in_child=_core._forked)
+
+
+def start(
+    *,
+    schedulers: int | None = None,
+    name: str | None = None,
+    max_processes: int = MAX_PROCESSES_DEFAULT,
+    max_threads: int = MAX_THREADS_DEFAULT,
+) -> None:
+    """Start the node and return; the program goes on beside it.
+
+    Args:
+        schedulers: Slots that run processes, 1 to 256. Default: one for each core this program may use; 1 when
+            the GIL is on.
+        name: The node's name, for reports.
+        max_processes: How many processes may live at once, 1 to 134,217,728.
+        max_threads: How many processes may occupy an OS thread beyond the slots at once, at least 1: plain
+            functions, preempted processes, blocking calls.
+
+    Raises:
+        AlreadyRunning: A node runs in this OS process already.
+        ForkedError: This is a fork of a program that ran a node.
+        ValueError: An argument out of range.
+
+    Example:
+        >>> import transom
+        >>> transom.start(schedulers=1)
+        >>> transom.stop()
+    """
+    slots = _check("schedulers", schedulers, 1, MAX_SCHEDULERS) if schedulers is not None else _default_slots()
+    _check("max_processes", max_processes, 1, MAX_PROCESSES)
+    _check("max_threads", max_threads, 1, 1 << 20)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {type(name).__name__}")
+    with _lock:
+        if _core._is_running():
+            raise _errors.AlreadyRunning("a node is running in this program already; stop() it first")
+        _core._start(slots, max_processes, max_threads, name if name is not None else "nonode")
+        try:
+            _instrument.activate()
+        except BaseException:
+            _core._stop(0.0, STOP_SECONDS)
+            raise
+        _gc.take_over()
+
+
+def _check(what: str, value: int, low: int, high: int) -> int:
+    if type(value) is not int:
+        raise TypeError(f"{what} must be an int, not {type(value).__name__}")
+    if not low <= value <= high:
+        raise ValueError(f"{what} must be between {low} and {high}, not {value}")
+    return value
+
+
+def _default_slots() -> int:
+    if _gil_enabled():
+        _warn_gil()
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MAX_SCHEDULERS)
+
+
+def _gil_enabled() -> bool:
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+_warned = False
+
+
+def _warn_gil() -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            "the GIL is on: one process runs at a time, and native code that keeps the GIL stops all of them; "
+            "use a free-threaded Python (3.13t) for the real thing",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def stop(timeout: float | None = None) -> None:
+    """Stop the node: every process gets exit "shutdown", after a second "kill"; then the threads go home.
+
+    Args:
+        timeout: Seconds it may take in all, default 5. Threads that sit in native code longer are left to
+            themselves, named in a warning to the logger ``transom``; they end when their call returns.
+
+    Raises:
+        NotRunning: No node is running.
+        RuntimeError: Called from inside a process.
+    """
+    seconds = STOP_SECONDS if timeout is None else float(timeout)
+    if not seconds >= 0:
+        raise ValueError(f"timeout must be at least 0 seconds, not {timeout!r}")
+    with _lock:
+        ended = _core._stop(min(GRACE_SECONDS, seconds / 2), seconds)
+        _instrument.deactivate()
+        _gc.give_back()
+    if not ended:
+        _log.warning("stop: some threads are still in native code after %.1f s; they are left behind", seconds)
+
+
+def _at_exit() -> None:
+    if _core._is_running():
+        stop()
+
+
+threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # before threads are joined
+
+
+class _Outcome:
+    """How the main process ended."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        if isinstance(error, _errors.Killed):
+            reason = _core._exit_reason()
+            self.error = _errors.Exited(reason)
+            if isinstance(reason, _values.Crash):
+                self.error.__cause__ = reason.exception
+        elif not (isinstance(error, _errors.Stop) and error.reason == "normal"):
+            self.error = error
+
+
+def _entry(main: Callable[..., Any], args: tuple[Any, ...], outcome: _Outcome) -> Callable[[], Any]:
+    """main as a process body that notes its outcome. What run() raises is not reported as a crash, too."""
+
+    async def entry_async() -> None:
+        try:
+            outcome.value = await main(*args)
+        except BaseException as error:
+            outcome.fail(error)
+            raise
+        finally:
+            outcome.done.set()
+
+    def entry() -> None:
+        try:
+            outcome.value = main(*args)
+        except BaseException as error:
+            outcome.fail(error)
+            raise
+        finally:
+            outcome.done.set()
+
+    return entry_async if inspect.iscoroutinefunction(main) else entry
+
+
+@overload
+def run(
+    main: Callable[..., Coroutine[Any, Any, T]],
+    /,
+    *args: Any,
+    schedulers: int | None = None,
+    name: str | None = None,
+    max_processes: int = MAX_PROCESSES_DEFAULT,
+    max_threads: int = MAX_THREADS_DEFAULT,
+) -> T: ...
+@overload
+def run(
+    main: Callable[..., T],
+    /,
+    *args: Any,
+    schedulers: int | None = None,
+    name: str | None = None,
+    max_processes: int = MAX_PROCESSES_DEFAULT,
+    max_threads: int = MAX_THREADS_DEFAULT,
+) -> T: ...
+def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+    """Start a node, run main(*args) as its first process, stop the node, and return main's value.
+
+    Blocks the calling thread. When main ends, processes still alive are ended as by ``stop``. Ctrl-C stops
+    the node and raises KeyboardInterrupt here.
+
+    Args:
+        main: Coroutine function or plain function.
+        args: Handed to main as they are.
+        options: As for ``start``.
+
+    Returns:
+        What main returned; None when it ended with ``Stop("normal")``.
+
+    Raises:
+        BaseException: What main raised.
+        Exited: main was ended by an exit signal.
+        AlreadyRunning: A node runs in this OS process already.
+
+    Example:
+        >>> import transom
+        >>> async def main(text):
+        ...     transom.send(transom.current_pid(), text)
+        ...     return await transom.receive()
+        >>> transom.run(main, "hello")
+        'hello'
+    """
+    if not callable(main):
+        hint = "; write run(main), not run(main())" if inspect.iscoroutine(main) else ""
+        raise TypeError(f"run() takes the main function, not {type(main).__name__}{hint}")
+    outcome = _Outcome()
+    start(**options)
+    try:
+        pid = _core.spawn(_entry(main, args, outcome))
+        while not outcome.done.wait(0.1) and _core.is_alive(pid):
+            pass
+    finally:
+        stop()
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.value

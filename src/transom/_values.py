@@ -1,0 +1,131 @@
+"""The plain values of the API."""
+
+from __future__ import annotations
+
+import copy
+import traceback as _traceback
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Priority = Literal["low", "normal", "high", "max"]
+PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnOptions:
+    """How ``spawn_opt`` starts a process.
+
+    Attributes:
+        link: Link the child to the caller, in one step with starting it.
+        monitor: Monitor it; ``spawn_opt`` then returns ``(Pid, Ref)``.
+        name: Register it under this name before it runs.
+        priority: ``"low"``, ``"normal"``, ``"high"`` or ``"max"``. While a high process can run no normal one
+            does; avoid ``"high"`` and ``"max"``.
+        max_heap: Reserved for the memory limit; must be None.
+        trap_exit: It starts with ``trap_exit(True)``.
+        pinned: It stays on one OS thread, for libraries with thread-local state. Costs a thread.
+        label: Text for reports, see ``set_label``.
+    """
+
+    link: bool = False
+    monitor: bool = False
+    name: str | None = None
+    priority: Priority = "normal"
+    max_heap: int | None = None
+    trap_exit: bool = False
+    pinned: bool = False
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("link", "monitor", "trap_exit", "pinned"):
+            if not isinstance(getattr(self, field), bool):
+                raise TypeError(f"SpawnOptions: {field} must be True or False, not {getattr(self, field)!r}")
+        if self.priority not in PRIORITIES:
+            raise ValueError(f"SpawnOptions: priority must be one of {', '.join(PRIORITIES)}, not {self.priority!r}")
+        if self.name is not None and (type(self.name) is not str or not self.name):
+            raise TypeError(f"SpawnOptions: name must be a non-empty str, not {self.name!r}")
+        if self.label is not None and type(self.label) is not str:
+            raise TypeError(f"SpawnOptions: label must be a str, not {self.label!r}")
+        if self.max_heap is not None:
+            raise NotImplementedError("SpawnOptions: max_heap is not available yet; leave it None")
+
+
+class Crash:
+    """The exit reason of a process that an uncaught exception ended.
+
+    Attributes:
+        exception: A copy of the exception, without its traceback.
+        traceback: The traceback as text.
+
+    Two crashes are equal when their exceptions have the same type and arguments.
+    """
+
+    __slots__ = ("exception", "traceback")
+    __match_args__ = ("exception", "traceback")
+    exception: BaseException
+    traceback: str
+
+    def __init__(self, exception: BaseException, traceback: str = "") -> None:
+        object.__setattr__(self, "exception", exception)
+        object.__setattr__(self, "traceback", traceback)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Crash is immutable: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a Crash is immutable: {name} cannot be deleted")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Crash):
+            return NotImplemented
+        mine, theirs = self.exception, other.exception
+        return type(mine) is type(theirs) and bool(mine.args == theirs.args)
+
+    def __hash__(self) -> int:
+        return hash((type(self.exception), _printed(self.exception.args)))
+
+    def __repr__(self) -> str:
+        return f"Crash({_printed(self.exception)})"
+
+    def summary(self) -> str:
+        """The exception on one line, as the last line of its traceback."""
+        return _traceback.format_exception_only(self.exception)[-1].strip()
+
+    def __copy__(self) -> Crash:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Crash:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Crash, (self.exception, self.traceback))
+
+
+def make_crash(exception: BaseException) -> Crash:
+    """The Crash of an exception just caught: a detached copy and the traceback's text."""
+    return Crash(_detached(exception), "".join(_traceback.format_exception(exception)))
+
+
+def _detached(exception: BaseException) -> BaseException:
+    """A copy that shares no mutable state with the dead process, whatever its constructor takes."""
+    kind = type(exception)
+    try:
+        args = copy.deepcopy(exception.args)
+        state = copy.deepcopy(exception.__dict__)
+    except Exception:
+        args, state = tuple(_printed(arg) for arg in exception.args), {}
+    try:
+        twin = kind.__new__(kind, *args)
+        twin.args = args
+        twin.__dict__.update(state)
+        repr(twin)  # one that cannot even be printed is of no use to its readers
+        return twin
+    except Exception:
+        return RuntimeError(f"{kind.__module__}.{kind.__qualname__}{args}")
+
+
+def _printed(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type(value).__qualname__} object>"

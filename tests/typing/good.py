@@ -1,0 +1,99 @@
+"""Uses that both type checkers must accept, with the types they must find. Never run."""
+
+from typing import assert_type
+
+import transom
+import transom.sync
+from transom import Crash, Down, Exit, Pid, Ref, SpawnOptions, Stop, Timer
+
+
+async def body(number: int, *, text: str = "") -> None:
+    raise Stop(("shutdown", number, text))
+
+
+async def value() -> int:
+    return 1
+
+
+def plain(number: int) -> str:
+    return str(number)
+
+
+def the_node() -> None:
+    assert_type(transom.run(value), int)
+    assert_type(transom.run(plain, 1, schedulers=1), str)
+    transom.start(schedulers=2, name="node", max_processes=1000, max_threads=8)
+    transom.stop()
+    transom.stop(timeout=1.5)
+
+
+def spawning() -> None:
+    assert_type(transom.spawn(body, 1, text="x"), Pid)
+    assert_type(transom.spawn(plain, 1), Pid)
+    assert_type(transom.spawn_link(body, 1), Pid)
+    assert_type(transom.spawn_monitor(body, 1), tuple[Pid, Ref])
+    options = SpawnOptions(link=True, name="n", priority="low", trap_exit=True, pinned=True, label="l", max_heap=1)
+    transom.spawn_opt(options, body, 1)
+    transom.spawn(lambda: None)
+
+
+async def messages(pid: Pid, ref: Ref) -> None:
+    assert_type(transom.current_pid(), Pid)
+    transom.send(pid, {"any": "thing"})
+    transom.send("name", 1, priority=True)
+    transom.send(ref, None)
+    transom.send(("name", "node"), 1)
+    assert_type(pid.send([1]), None)
+    await transom.receive()
+    await transom.receive(timeout=0)
+    await transom.receive(int, ref, lambda message: message == 1, timeout=1)
+    assert_type(await transom.receive(int), int)
+    assert_type(await transom.receive(int, Exit, timeout=1), int | Exit)
+    await transom.receive(int | str)
+    transom.sync.receive(str, timeout=1.0)
+    await transom.sleep(1)
+    transom.sync.sleep(0.1)
+
+
+async def signals(pid: Pid) -> None:
+    ref = transom.monitor(pid)
+    assert_type(ref, Ref)
+    transom.monitor("name", alias="reply_demonitor", tag="T", priority=True)
+    assert_type(transom.demonitor(ref, flush=True), bool)
+    assert_type(transom.alias(mode="reply"), Ref)
+    assert_type(transom.unalias(ref), bool)
+    assert_type(transom.trap_exit(True), bool)
+    assert_type(transom.make_ref(), Ref)
+    transom.link(pid)
+    transom.unlink(pid)
+    transom.exit(pid, "shutdown")
+    transom.kill(pid)
+    match await transom.receive():
+        case Exit(sender, reason):
+            assert_type(sender, Pid)
+            print(reason)
+        case Down(ref, _, Crash() as crash):
+            assert_type(crash.exception, BaseException)
+            assert_type(crash.traceback, str)
+
+
+def names_and_timers(pid: Pid) -> None:
+    transom.register("n", pid)
+    transom.unregister("n")
+    assert_type(transom.whereis("n"), Pid | None)
+    assert_type(transom.registered(), list[str])
+    timer = transom.send_after(1, pid, "m")
+    assert_type(timer, Timer)
+    assert_type(transom.cancel_timer(timer), float | None)
+    assert_type(transom.read_timer(timer), float | None)
+
+
+def looking(pid: Pid) -> None:
+    assert_type(transom.processes(), list[Pid])
+    assert_type(transom.is_alive(pid), bool)
+    if (info := transom.process_info(pid, "links", "status")) is not None:
+        print(info["links"])
+    assert_type(transom.reductions(), int)
+    old: str = transom.set_priority("high")
+    print(old)
+    print(transom.node_info()["slots"], {pid: 1}, sorted([pid, pid]))
