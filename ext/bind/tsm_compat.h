@@ -88,6 +88,31 @@ tsm_probe_answered(PyThreadState* ts)
 #endif
 }
 
+/* op was made by this thread and will be dropped by another one: the thread's own count is
+ * moved into the shared one. Else the other thread would queue op for this one to free,
+ * which may sleep for long. */
+static inline void
+tsm_disown(PyObject* op)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000
+    uint32_t local = op->ob_ref_local;
+    Py_ssize_t seen = __atomic_load_n(&op->ob_ref_shared, __ATOMIC_RELAXED);
+    if (op->ob_tid != _Py_ThreadId() || local == UINT32_MAX || (seen & 3) > 1) {
+        return; /* not ours, immortal, queued or merged already */
+    }
+    /* The order of _Py_ExplicitMergeRefcount: nobody takes op for ours once it is merged. */
+    __atomic_store_n(&op->ob_ref_local, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&op->ob_tid, 0, __ATOMIC_RELAXED);
+    Py_ssize_t merged;
+    do {
+        merged = (((seen >> 2) + (Py_ssize_t)local) << 2) | 3;
+    } while (!__atomic_compare_exchange_n(&op->ob_ref_shared, &seen, merged, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+#else
+    (void)op;
+#endif
+}
+
 /* No variable is set in this context (or there is none). */
 static inline bool
 tsm_context_is_empty(PyObject* context)

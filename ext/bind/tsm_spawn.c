@@ -227,6 +227,9 @@ spawn(const options_t* options, PyObject* const* args, Py_ssize_t n, PyObject* k
     if (body == NULL) {
         return NULL;
     }
+    if (coroutine) {
+        tsm_disown(body); /* it ends on whatever thread runs it last */
+    }
     PyObject* context = NULL; /* made here: it may run user code */
     if (tsm_context_inherit(&context) < 0) {
         drop_body(body, coroutine);
