@@ -310,6 +310,28 @@ ask_active(tsm_proc_t* p, tsm_pid_t pid, PyObject* items)
     return request.answer != NULL ? request.answer : Py_NewRef(Py_None);
 }
 
+/* Of a sleeping process this thread becomes the owner for a moment. False: it is awake. */
+static bool
+ask_idle(tsm_proc_t* p, tsm_pid_t pid, PyObject* items, PyObject** answer)
+{
+    /* sc, both: against stop, which unsets a_running, then waits for the visitors to go,
+     * and ends what is left of the processes as their only owner. */
+    (void)tsm_add_sc(&tsm_sched.a_visitors, 1);
+    bool claimed = tsm_load_sc(&tsm_sched.a_running) != 0 && tsm_inbox_claim_any(&p->inbox);
+    if (claimed) {
+        *answer = Py_NewRef(Py_None);
+        if (tsm_ptab_get_any(pid) == p) { /* still this life */
+            Py_SETREF(*answer, tsm_info_hook(p, items, TSM_ST_WAITING));
+        }
+        tsm_unclaim_any(p);
+        if (*answer == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    (void)tsm_sub_sc(&tsm_sched.a_visitors, 1); /* sc: as above. */
+    return claimed;
+}
+
 /* The answer, or None when pid is dead. */
 static PyObject*
 ask(tsm_pid_t pid, PyObject* items)
@@ -328,15 +350,11 @@ ask(tsm_pid_t pid, PyObject* items)
         }
         return tsm_done(answer);
     }
-    if (!tsm_inbox_claim_any(&p->inbox)) {
-        return ask_active(p, pid, items);
+    PyObject* answer = NULL;
+    if (ask_idle(p, pid, items, &answer)) {
+        return answer;
     }
-    PyObject* answer = Py_NewRef(Py_None);
-    if (tsm_ptab_get_any(pid) == p) { /* still this life */
-        Py_SETREF(answer, tsm_info_hook(p, items, TSM_ST_WAITING));
-    }
-    tsm_unclaim_any(p);
-    return answer == NULL ? PyErr_NoMemory() : answer;
+    return ask_active(p, pid, items);
 }
 
 static int

@@ -219,6 +219,12 @@ all_unwound(void)
     return tsm_ptab_live_any() == 0;
 }
 
+static bool
+no_visitors(void)
+{
+    return tsm_load_sc(&tsm_sched.a_visitors) == 0; /* sc: as in ask_idle, tsm_info.c. */
+}
+
 /* Until done() or the time has come. Detached between looks; the looks get rarer, a
  * short wait stays short. */
 static void
@@ -293,6 +299,7 @@ py_stop(PyObject* Py_UNUSED(m), PyObject* args)
     Py_BEGIN_ALLOW_THREADS
     all_ended = tsm_sched_stop(deadline_ns > now_ns ? (int64_t)(deadline_ns - now_ns) : 0);
     Py_END_ALLOW_THREADS
+    wait_until(no_visitors, UINT64_MAX); /* each stays for microseconds */
     end_leftovers();
     tsm_ptimer_clear();
     tsm_flush();
