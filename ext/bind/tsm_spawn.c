@@ -195,7 +195,15 @@ spawned(tsm_pid_t pid, tsm_pid_t parent, const options_t* options, uint64_t ref)
         return pid_op;
     }
     PyObject* ref_op = tsm_ref_object(ref, parent);
-    return ref_op == NULL ? (Py_DECREF(pid_op), NULL) : Py_BuildValue("NN", pid_op, ref_op);
+    PyObject* both = ref_op == NULL ? NULL : PyTuple_New(2);
+    if (both == NULL) {
+        Py_DECREF(pid_op);
+        Py_XDECREF(ref_op);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(both, 0, pid_op);
+    PyTuple_SET_ITEM(both, 1, ref_op);
+    return both;
 }
 
 static PyObject*
