@@ -251,6 +251,7 @@ run_call(tsm_worker_t* w, tsm_proc_t* p)
     if (result != NULL && PyCoro_CheckExact(result)) {
         (void)tsm_bury_term(p->body);
         p->body = result;
+        tsm_hide_body(result);
         p->flags |= TSM_PF_COROUTINE;
         if ((p->flags & TSM_PF_PINNED) == 0) {
             p->flags &= ~(uint32_t)TSM_PF_THREADED;

@@ -60,6 +60,7 @@ from transom._errors import NotRunning as NotRunning
 from transom._errors import ProcessLimit as ProcessLimit
 from transom._errors import Stop as Stop
 from transom._errors import TransomError as TransomError
+from transom._gc import gc_info as gc_info
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
 from transom._runtime import run as run
