@@ -317,6 +317,9 @@ unwind(tsm_worker_t* w, tsm_proc_t* p)
         swallow_unwinding(w);
     }
     forget_delivered(w);
+    PyObject* wait = p->wait; /* what it matched may be part of what it held */
+    p->wait = NULL;
+    Py_XDECREF(wait);
     tsm_reclaim_run(w);
     tsm_user_end(w);
 }
