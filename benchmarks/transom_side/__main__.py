@@ -17,5 +17,7 @@ side.main(
         "idle": memory.idle_cpu,
         "pauses": pauses.pauses,
         "rounds": pauses.rounds,
+        "live": memory.live,
+        "bytes-state": memory.state_bytes,
     }
 )

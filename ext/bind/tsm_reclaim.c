@@ -533,10 +533,11 @@ tsm_reclaim_hold_process(tsm_worker_t* w, tsm_proc_t* p)
         tsm_reclaim_hold(w, p->body);
     }
     tsm_reclaim_hold(w, p->context);
+    tsm_reclaim_hold(w, p->exit_term);
     for (tsm_sig_t* msg = p->mb_first; msg != NULL; msg = tsm_sig_next(msg)) {
         tsm_reclaim_hold(w, msg->term);
     }
-    tsm_pyworker_t* py = w->py;
+    const tsm_pyworker_t* py = w->py;
     if (py->reclaim != NULL && py->reclaim->held_len != 0 && !tsm_has_buried()) {
         (void)tsm_bury_term(Py_NewRef(Py_None)); /* so that the worker comes to user mode */
     }

@@ -288,7 +288,7 @@ CASES = {
             first.other, second.other = second, [first, {"back": second}]
             first.text = "text" * 500
             try:
-                raise ValueError(first)
+                raise ValueError("on purpose")
             except ValueError as error:
                 second.error = error
                 if crash:
