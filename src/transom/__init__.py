@@ -6,6 +6,7 @@ Reading order of the package:
     _core.pyi     its signatures
     _runtime.py   run, start, stop
     _process.py   spawn_opt, priorities, crash reports
+    _gc.py        when the node collects garbage
     _instrument.py  which code counts reductions; instrument.py is its public face
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
