@@ -10,12 +10,12 @@ from time import perf_counter, perf_counter_ns
 from typing import Any
 
 from benchmarks.side import Params, Result
-from transom import Pid, current_pid, gc_info, receive, run, send, sleep, spawn, spawn_monitor
+from transom import Pid, current_pid, gc_info, node_info, receive, run, send, sleep, spawn, spawn_monitor
 
 TICK = 0.001
-TURN = 0.01  # every so many seconds MESSAGES are sent and CRASHES restarted
-MESSAGES = 200
-CRASHES = 10
+TURN = 0.002  # every so many seconds MESSAGES are sent and CRASHES restarted
+MESSAGES = 40
+CRASHES = 2
 
 
 class State:
@@ -58,6 +58,8 @@ async def churn(count: int, seconds: float) -> Result:
     me = current_pid()
     pids = [spawn(worker, n) for n in range(count)]
     await sleep(1.0)
+    while node_info()["run_queue"] > 10:
+        await sleep(0.1)
     built = gc_info()
     spawn(ticker, seconds, me)
     turns = answers = restarts = 0

@@ -15,9 +15,9 @@ from benchmarks.peers.asyncio_peer.loops import run
 from benchmarks.side import Params, Result, emit_and_leave, rss_bytes
 
 TICK = 0.001
-TURN = 0.01
-MESSAGES = 200
-CRASHES = 10
+TURN = 0.002
+MESSAGES = 40
+CRASHES = 2
 
 Mailbox = asyncio.Queue[Any]
 

@@ -2,9 +2,9 @@
 -module(pauses).
 -export([pauses/1, rounds/1, worker/2, life/1]).
 
--define(TURN, 10).
--define(MESSAGES, 200).
--define(CRASHES, 10).
+-define(TURN, 2).
+-define(MESSAGES, 40).
+-define(CRASHES, 2).
 
 pauses(#{n := Count, seconds := Seconds}) ->
     %% What is measured is the crash, not its report.
@@ -13,10 +13,17 @@ pauses(#{n := Count, seconds := Seconds}) ->
     Pids = ets:new(pids, [set]),
     [ets:insert(Pids, {N, spawn(?MODULE, worker, [N, 0])} ) || N <- lists:seq(0, Count - 1)],
     timer:sleep(1000),
+    settle(),
     _ = rand:seed(exsss, 1),
     spawn_link(fun() -> Boss ! {gaps, tick(bench:now_ns(), bench:now_ns() + Seconds * 1000000000, [])} end),
     {Gaps, Answers, Restarts} = churn(Pids, Count, erlang:monotonic_time(millisecond) + ?TURN, 0, 0),
     #{samples => Gaps, answers => Answers, restarts => Restarts}.
+
+settle() ->
+    case erlang:statistics(total_run_queue_lengths) of
+        Few when Few =< 10 -> ok;
+        _ -> timer:sleep(100), settle()
+    end.
 
 tick(Last, Until, Gaps) ->
     receive after 1 -> ok end,
