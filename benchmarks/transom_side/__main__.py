@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages
+from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, pauses
 
 side.main(
     {
@@ -15,5 +15,9 @@ side.main(
         "bytes": memory.idle_bytes,
         "million": memory.million,
         "idle": memory.idle_cpu,
+        "pauses": pauses.pauses,
+        "rounds": pauses.rounds,
+        "live": memory.live,
+        "bytes-state": memory.state_bytes,
     }
 )

@@ -578,7 +578,16 @@ py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
         "offslot_runs", off, "steals", sum.steals, "occupied", occupied);
 }
 
+/* _activity() -> (turns of processes, live processes), for the monitor's decisions. */
+static PyObject*
+py_activity(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    unsigned long long spawned = tsm_ptab_spawned_any(), died = tsm_ptab_died_any();
+    return Py_BuildValue("(KK)", totals().switches, spawned > died ? spawned - died : 0ULL);
+}
+
 PyMethodDef tsm_info_methods[] = {
+    {"_activity", py_activity, METH_NOARGS, NULL},
     {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, process_info_doc},
     {"is_alive", py_is_alive, METH_O, is_alive_doc},
     {"processes", py_processes, METH_NOARGS, processes_doc},

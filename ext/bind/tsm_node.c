@@ -63,6 +63,7 @@ static void
 thread_end(tsm_worker_t* w)
 {
     tsm_pyworker_t* py = w->py;
+    tsm_reclaim_thread_end(w);
     thread_forget(py);
     PyThreadState_Clear(py->ts);
     tsm_store_release(&w->py, NULL); /* release: as in thread_begin. */
@@ -99,6 +100,7 @@ detached(tsm_worker_t* w)
 static void
 safepoint(tsm_worker_t* w)
 {
+    tsm_reclaim_run(w);
     if (!tsm_eval_pending(((tsm_pyworker_t*)w->py)->ts)) {
         return;
     }

@@ -149,6 +149,9 @@ static int
 prepare(tsm_proc_t* p, PyObject* body, bool coroutine, PyObject* context, const options_t* options)
 {
     p->body = body;
+    if (coroutine) {
+        tsm_hide_body(body);
+    }
     p->flags = (coroutine ? TSM_PF_COROUTINE : TSM_PF_THREADED)
                | (options->trap_exit ? TSM_PF_TRAP_EXIT : 0u)
                | (options->pinned ? TSM_PF_PINNED | TSM_PF_THREADED : 0u);

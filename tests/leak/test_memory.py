@@ -278,6 +278,27 @@ CASES = {
         10,
         6000,
     ),
+    "cyclic state, and nobody collects": (
+        """
+        gc.disable()  # before the node starts: it does not collect, either
+        class State:
+            pass
+        async def keeps(crash):
+            first, second = State(), State()
+            first.other, second.other = second, [first, {"back": second}]
+            first.text = "text" * 500
+            try:
+                raise ValueError("on purpose")
+            except ValueError as error:
+                second.error = error
+                if crash:
+                    raise
+        async def once():
+            await all_down([spawn_monitor(keeps, n % 2)[1] for n in range(500)])
+        """,
+        20,
+        500,
+    ),
     "preemption": (
         """
         async def works():
