@@ -31,7 +31,8 @@ class Counted:
     alive = 0
 
     def __init__(self, **attributes: Any) -> None:
-        self.__dict__.update(attributes)
+        for name, value in attributes.items():
+            setattr(self, name, value)
         Counted.alive += 1
 
     def __del__(self) -> None:
