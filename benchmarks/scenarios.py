@@ -362,6 +362,7 @@ IDLE = Scenario(
     rounds=3,
 )
 
+
 def pauses(count: int, name: str, what: str, *, rounds: int) -> Scenario:
     """Gaps that a ticking process sees beside a crowd at steady churn."""
     load: dict[str, int | str] = {"scenario": "pauses", "n": count, "seconds": 12}
