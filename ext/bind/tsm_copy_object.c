@@ -281,7 +281,14 @@ enter_reduce(tsm_copier_t* c, PyObject* op, bool error, bool unique, PyObject** 
     }
     for (Py_ssize_t i = 0; i < R_FIELDS; i++) {
         PyObject* item = i < Py_SIZE(reduced) ? PyTuple_GET_ITEM(reduced, i) : Py_None;
-        PyList_SET_ITEM(aux, i, Py_NewRef(item));
+        bool iterated = (i == R_LIST || i == R_DICT) && item != Py_None;
+        PyObject* field = iterated ? PyObject_GetIter(item) : Py_NewRef(item);
+        if (field == NULL) {
+            Py_DECREF(reduced);
+            Py_DECREF(aux);
+            return TSM_COPY_FAILED;
+        }
+        PyList_SET_ITEM(aux, i, field);
     }
     Py_DECREF(reduced);
     c->nodes += 8;

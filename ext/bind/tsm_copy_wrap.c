@@ -241,29 +241,55 @@ leave_empty(PyObject* value, PyObject* shell)
     }
 }
 
+/* Two threads may send one mark: only the first of them gets it. */
+static int
+claim(TsmWrap* self, PyObject* shell)
+{
+    bool mine = false;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (self->value != NULL && self->shell == NULL) {
+        self->shell = Py_NewRef(shell);
+        mine = true;
+    }
+    Py_END_CRITICAL_SECTION();
+    if (!mine) {
+        PyErr_SetString(PyExc_ValueError, "move(): it has been moved already");
+    }
+    return mine ? 0 : -1;
+}
+
+static PyObject*
+value_of(TsmWrap* self)
+{
+    PyObject* value;
+    Py_BEGIN_CRITICAL_SECTION(self);
+    value = Py_XNewRef(self->value);
+    Py_END_CRITICAL_SECTION();
+    if (value == NULL) {
+        PyErr_SetString(PyExc_ValueError, "move(): it has been moved already");
+    }
+    return value;
+}
+
 PyObject*
 tsm_move_begin(tsm_copier_t* c, PyObject* move)
 {
-    TsmWrap* self = (TsmWrap*)move;
-    PyObject* found;
-    if (self->value == NULL || self->shell != NULL) {
-        PyErr_SetString(PyExc_ValueError, "move(): it has been moved already");
+    PyObject* value = value_of((TsmWrap*)move);
+    if (value == NULL) {
         return NULL;
     }
-    if ((found = tsm_memo_get(&c->memo, self->value)) != NULL) {
-        return found; /* copied or moved in this message before */
+    PyObject* shell = tsm_memo_get(&c->memo, value); /* copied or moved in this message before */
+    if (shell == NULL && (shell = make_shell(value)) != NULL) {
+        if ((c->moves == NULL && (c->moves = PyList_New(0)) == NULL)
+            || tsm_memo_put(&c->memo, value, shell) < 0
+            || claim((TsmWrap*)move, shell) < 0) {
+            Py_CLEAR(shell);
+        } else if (PyList_Append(c->moves, move) < 0) {
+            Py_CLEAR(((TsmWrap*)move)->shell);
+            Py_CLEAR(shell);
+        }
     }
-    PyObject* shell = make_shell(self->value);
-    if (shell == NULL) {
-        return NULL;
-    }
-    if ((c->moves == NULL && (c->moves = PyList_New(0)) == NULL)
-        || PyList_Append(c->moves, move) < 0
-        || tsm_memo_put(&c->memo, self->value, shell) < 0) {
-        Py_DECREF(shell);
-        return NULL;
-    }
-    self->shell = Py_NewRef(shell);
+    Py_DECREF(value);
     return shell;
 }
 
@@ -316,7 +342,7 @@ PyDoc_STRVAR(share_doc, "share(value, /)\n--\n\n"
 static PyObject*
 py_share(PyObject* Py_UNUSED(m), PyObject* value)
 {
-    return wrap(&TsmShare_Type, value);
+    return Py_IS_TYPE(value, &TsmShare_Type) ? Py_NewRef(value) : wrap(&TsmShare_Type, value);
 }
 
 PyDoc_STRVAR(move_doc, "move(value, /)\n--\n\n"
