@@ -149,8 +149,13 @@ static inline bool
 tsm_copy_is_leaf(PyObject* op)
 {
     PyTypeObject* type = Py_TYPE(op);
-    return type == &PyUnicode_Type || type == &PyLong_Type || type == &TsmPid_Type
-           || op == Py_None || type == &PyBool_Type || type == &PyFloat_Type
+    if (TSM_LIKELY(type == &PyUnicode_Type)) { /* one branch each, not eight comparisons */
+        return true;
+    }
+    if (TSM_LIKELY(type == &PyLong_Type)) {
+        return true;
+    }
+    return type == &TsmPid_Type || op == Py_None || type == &PyBool_Type || type == &PyFloat_Type
            || type == &PyBytes_Type || type == &TsmRef_Type;
 }
 
