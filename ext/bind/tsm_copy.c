@@ -8,13 +8,17 @@
 
 #define IMMUTABLE_DEPTH 32 /* deeper values are walked, which is right as well */
 
+static int compound_is_immutable(PyObject* op, int depth);
+
 static int
 are_immutable(PyObject* const* items, Py_ssize_t n, int depth)
 {
     for (Py_ssize_t i = 0; i < n; i++) {
-        int rc = tsm_copy_is_immutable(items[i], depth);
-        if (rc <= 0) {
-            return rc;
+        if (!tsm_copy_is_leaf(items[i])) {
+            int rc = compound_is_immutable(items[i], depth);
+            if (rc <= 0) {
+                return rc;
+            }
         }
     }
     return 1;
@@ -54,7 +58,7 @@ part_is_immutable(PyObject* op, int kind, int depth)
     return tsm_copy_is_immutable(self, depth);
 }
 
-static int
+static __attribute__((noinline)) int
 instance_is_immutable(PyObject* op, int depth)
 {
     int kind = tsm_copy_kind(Py_TYPE(op));
@@ -83,12 +87,9 @@ instance_is_immutable(PyObject* op, int depth)
     }
 }
 
-int
-tsm_copy_is_immutable(PyObject* op, int depth)
+static int
+compound_is_immutable(PyObject* op, int depth)
 {
-    if (tsm_copy_is_leaf(op)) {
-        return 1;
-    }
     PyTypeObject* type = Py_TYPE(op);
     if (type == &PyTuple_Type) {
         if (depth >= IMMUTABLE_DEPTH) {
@@ -100,6 +101,12 @@ tsm_copy_is_immutable(PyObject* op, int depth)
         return 0;
     }
     return instance_is_immutable(op, depth);
+}
+
+int
+tsm_copy_is_immutable(PyObject* op, int depth)
+{
+    return tsm_copy_is_leaf(op) ? 1 : compound_is_immutable(op, depth);
 }
 
 /* ---- entry points ---- */
@@ -150,16 +157,10 @@ commit(tsm_copier_t* c)
     return 0;
 }
 
-PyObject*
-tsm_copy(PyObject* value, const char* word)
+/* Out of line, each: what goes by reference needs none of its registers and stack. */
+static __attribute__((noinline)) PyObject*
+copy_mutable(PyObject* value, const char* word)
 {
-    int immutable = tsm_copy_is_immutable(value, 0);
-    if (TSM_LIKELY(immutable > 0)) {
-        return Py_NewRef(value);
-    }
-    if (immutable < 0) {
-        return NULL;
-    }
     tsm_copier_t c;
     copier_init(&c);
     PyObject* copy = tsm_copy_walk(&c, value);
@@ -170,6 +171,22 @@ tsm_copy(PyObject* value, const char* word)
     }
     copier_clear(&c);
     return copy;
+}
+
+static __attribute__((noinline)) PyObject*
+copy_compound(PyObject* value, const char* word)
+{
+    int immutable = compound_is_immutable(value, 0);
+    if (TSM_LIKELY(immutable > 0)) {
+        return Py_NewRef(value);
+    }
+    return immutable < 0 ? NULL : copy_mutable(value, word);
+}
+
+PyObject*
+tsm_copy(PyObject* value, const char* word)
+{
+    return TSM_LIKELY(tsm_copy_is_leaf(value)) ? Py_NewRef(value) : copy_compound(value, word);
 }
 
 static tsm_copy_root_t
