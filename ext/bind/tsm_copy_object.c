@@ -79,7 +79,7 @@ slots_are_immutable(PyObject* op, int depth)
 static int
 dict_is_immutable(PyObject* dict, int depth)
 {
-    enum { MOST = 16 };
+    enum { MOST = 32 };
     PyObject *key, *value, *others[MOST];
     Py_ssize_t pos = 0;
     int n = 0, rc = 1;
