@@ -193,6 +193,35 @@ CALL = Scenario(
     rounds=7,
 )
 
+
+def copying(kind: str, what: str, *, promised: bool) -> Scenario:
+    """A message that has to be copied (or, frozen, need not be), against copies made by hand."""
+    like: dict[str, int | str] = {"scenario": "copy", "kind": kind}
+    codecs = ("orjson", "msgspec") if kind in ("dict", "list") else ()
+    return Scenario(
+        name=f"copy-{kind}",
+        title=f"send and receive {what}",
+        short=f"send {what}",
+        about="Batches of 100 to a process that answers each batch; time for one message, sent, copied,"
+        " received and dropped. Erlang sends a like term, with binaries for strings, made at run time."
+        " copy.deepcopy, pickle and the codecs only copy the value and send nothing.",
+        metrics=NS,
+        entries=(
+            transom(n=300_000, **like),
+            erlang(n=300_000, **like),
+            *(peer(how, how, n=20_000, how=how, **like) for how in ("deepcopy", "pickle", *codecs)),
+        ),
+        claims=(ratio(1.0),) if promised else (),
+    )
+
+
+COPIES = (
+    copying("dict", "a nested dict of 1 KB", promised=True),
+    copying("list", "a list of 100 numbers", promised=False),
+    copying("frozen", "a frozen dataclass", promised=False),
+    copying("dataclass", "a mutable dataclass", promised=False),
+)
+
 PAIRS = Scenario(
     name="pairs",
     title="200 independent pairs, throughput of two schedulers over one",
@@ -502,6 +531,7 @@ ALL = (
     DOWN,
     TIMER,
     CALL,
+    *COPIES,
     PAIRS,
     *LATENCIES,
     BYTES,

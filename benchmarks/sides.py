@@ -41,6 +41,10 @@ def _python(entry: Entry) -> list[str]:
     if entry.side == "pykka":
         _require("pykka", "pip install -r benchmarks/requirements.txt")
         return [sys.executable, "-m", "benchmarks.peers.pykka_peer"]
+    if entry.side in ("deepcopy", "pickle", "orjson", "msgspec"):
+        if entry.side in ("orjson", "msgspec"):
+            _require(entry.side, "pip install -r benchmarks/requirements.txt")
+        return [sys.executable, "-m", "benchmarks.peers.copy_peer"]
     if entry.side == "uvloop":
         _require("uvloop", "pip install -r benchmarks/requirements.txt")
     python = gil_python() if entry.side == "asyncio-gil" else sys.executable

@@ -24,7 +24,7 @@ SECTIONS = {
     "The node": "run start stop node_info gc_info",
     "Processes": "spawn spawn_link spawn_monitor spawn_opt SpawnOptions current_pid processes is_alive process_info "
     "set_priority set_label reductions Pid",
-    "Messages": "send receive alias unalias make_ref Ref",
+    "Messages": "send receive share move alias unalias make_ref Ref",
     "Exit signals": "exit kill link unlink trap_exit Exit Stop Killed Crash",
     "Monitors": "monitor demonitor Down",
     "Names": "register unregister whereis registered",

@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, pauses
+from benchmarks.transom_side import call, copies, latency, lifecycle, memory, mesh, messages, pauses
 
 side.main(
     {
@@ -11,6 +11,7 @@ side.main(
         "down": lifecycle.spawn_down,
         "timer": lifecycle.timer,
         "call": call.call,
+        "copy": copies.copies,
         "latency": latency.latency,
         "bytes": memory.idle_bytes,
         "million": memory.million,

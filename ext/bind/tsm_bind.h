@@ -36,11 +36,16 @@ typedef struct tsm_bind {
     PyObject* demand;     /* (on) -> None: watch library code, too */
     PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
     PyObject* own_context; /* (Context) -> Context: with what must not be shared copied */
-    PyObject* deepcopy;   /* copy.deepcopy */
+    PyObject* classify;   /* (type) -> how its instances are copied, tsm_copy.h */
+    PyObject* explain_copy; /* (exception, root, steps, culprit) -> exception */
+    PyObject* move_array; /* (ndarray) -> the empty array that takes it over */
+    PyObject* copyreg_table; /* copyreg.dispatch_table */
     PyObject* safepoint;  /* an empty Python function */
     /* interned strings */
     PyObject *s_normal, *s_kill, *s_killed, *s_noproc, *s_noconnection, *s_shutdown;
     PyObject *s_down, *s_throw, *s_close, *s_disable;
+    PyObject *s_deepcopy, *s_reduce_ex, *s_setstate, *s_dict, *s_append;
+    PyObject* four;       /* the int 4: protocol of __reduce_ex__ */
     PyObject* node_name;  /* str */
     PyObject* marker;     /* what our awaitables yield to the driver */
     PyInterpreterState* interp;
@@ -50,7 +55,7 @@ typedef struct tsm_bind {
 extern tsm_bind_t tsm_bind;
 
 extern PyTypeObject TsmPid_Type, TsmRef_Type, TsmTimer_Type, TsmExit_Type, TsmDown_Type;
-extern PyTypeObject TsmReceive_Type;
+extern PyTypeObject TsmReceive_Type, TsmShare_Type, TsmMove_Type;
 
 typedef struct {
     PyObject_HEAD
@@ -72,6 +77,8 @@ PyObject* tsm_pid_object(tsm_pid_t pid);
 PyObject* tsm_ref_object(uint64_t id, tsm_pid_t owner);
 PyObject* tsm_exit_object(PyObject* sender, PyObject* reason);
 PyObject* tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag);
+PyObject* tsm_record_tuple(PyObject* record); /* the fields of an Exit or Down */
+PyObject* tsm_record_make(PyTypeObject* type, PyObject* const* fields);
 int tsm_types_init(PyObject* module);
 
 static inline bool
@@ -101,7 +108,11 @@ bool tsm_check_running(void);
 bool tsm_check_caller(void);
 
 /* ---- terms ---- */
-PyObject* tsm_copy(PyObject* value, const char* where); /* new reference; isolation */
+/* Isolation: value itself where it is immutable, else a copy. New reference, or NULL with an
+ * exception that names the way to what cannot be sent, beginning with word. */
+PyObject* tsm_copy(PyObject* value, const char* word);
+/* The arguments of a vectorcall, the last ones named by kwnames (or NULL). */
+int tsm_copy_args(PyObject** to, PyObject* const* from, Py_ssize_t n, PyObject* kwnames);
 /* A reason as the core compares them: canonical where it is one of the known words.
  * New reference. */
 PyObject* tsm_reason(PyObject* value);
@@ -147,6 +158,7 @@ tsm_sig_t* tsm_message_new(PyObject* message, uint64_t alias, bool priority);
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[];
+extern PyMethodDef tsm_copy_methods[];
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);

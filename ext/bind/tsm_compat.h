@@ -12,6 +12,8 @@
  *   counts of one thread's objects ob_ref_* fields    ob_refcnt         nothing counts as private
  *   locals of a returning frame    gi_iframe words    gi_iframe words   none are found
  *   hiding bodies from collection  untracked          not done          not done
+ *   exactly n references           split count read   ob_refcnt         as 3.13
+ *   has the class changed          tp_version_tag     tp_version_tag    tp_version_tag
  */
 #ifndef TSM_COMPAT_H
 #define TSM_COMPAT_H
@@ -113,6 +115,29 @@ tsm_disown(PyObject* op)
                                           __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
 #else
     (void)op;
+#endif
+}
+
+/* The number CPython gives this state of the class; 0: none at the moment. */
+static inline uint32_t
+tsm_type_tag(PyTypeObject* type)
+{
+    return __atomic_load_n(&type->tp_version_tag, __ATOMIC_RELAXED);
+}
+
+/* op has exactly n references, n > 0. false also where that takes more than one read. */
+static inline bool
+tsm_refs_are(PyObject* op, Py_ssize_t n)
+{
+#ifdef Py_GIL_DISABLED
+    Py_ssize_t shared = __atomic_load_n(&op->ob_ref_shared, __ATOMIC_RELAXED);
+    if (shared == 0) { /* ours alone: the local half is all, and only we change it */
+        return _Py_IsOwnedByCurrentThread(op)
+               && (Py_ssize_t)__atomic_load_n(&op->ob_ref_local, __ATOMIC_RELAXED) == n;
+    }
+    return shared == ((n << _Py_REF_SHARED_SHIFT) | 3); /* _Py_REF_MERGED: no local half */
+#else
+    return Py_REFCNT(op) == n;
 #endif
 }
 

@@ -1,214 +1,241 @@
 /* tsm_copy.c - isolation: what goes into a message leaves the sender's reach.
  *
- * Deeply immutable values go by reference; exact dict, list, set, frozenset, tuple and
- * bytearray are copied here; everything else by copy.deepcopy (src/transom/_copying.py), with one memo for the
- * whole message, so cycles and shared references survive across both. What cannot be
- * copied is a TypeError at the sender.
+ * Deeply immutable values go by reference; everything else is copied, once per message:
+ * cycles and shared parts stay what they are. What cannot be copied is a TypeError at the
+ * sender that names the way to it, and nothing is sent. The parts are listed in tsm_copy.h.
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_copy.h"
 
-#define IMMUTABLE_DEPTH 32 /* deeper tuples are copied, which is right as well */
+#define IMMUTABLE_DEPTH 32 /* deeper values are walked, which is right as well */
 
-static bool
-is_immutable(PyObject* op, int depth)
+static int compound_is_immutable(PyObject* op, int depth);
+
+static int
+are_immutable(PyObject* const* items, Py_ssize_t n, int depth)
 {
-    PyTypeObject* type = Py_TYPE(op);
-    if (type == &PyUnicode_Type || type == &PyLong_Type || type == &TsmPid_Type
-        || op == Py_None || type == &PyBool_Type || type == &PyFloat_Type
-        || type == &PyBytes_Type || type == &TsmRef_Type) {
-        return true;
-    }
-    if (type == &PyTuple_Type) {
-        Py_ssize_t n = PyTuple_GET_SIZE(op);
-        for (Py_ssize_t i = 0; i < n; i++) {
-            if (depth >= IMMUTABLE_DEPTH || !is_immutable(PyTuple_GET_ITEM(op, i), depth + 1)) {
-                return false;
+    for (Py_ssize_t i = 0; i < n; i++) {
+        if (!tsm_copy_is_leaf(items[i])) {
+            int rc = compound_is_immutable(items[i], depth);
+            if (rc <= 0) {
+                return rc;
             }
         }
-        return true;
     }
-    return type == &TsmExit_Type || type == &TsmDown_Type || type == &TsmTimer_Type
-           || type == &PyFunction_Type || type == &PyCFunction_Type || type == &PyType_Type
-           || type == &PyComplex_Type || type == &PyRange_Type || op == Py_Ellipsis
-           || op == Py_NotImplemented || PyType_Check(op);
+    return 1;
 }
 
-static PyObject* copy_any(PyObject* op, PyObject** memo);
-
-/* memo: id -> copy, as copy.deepcopy keeps it; made when first needed. */
 static int
-memo_put(PyObject** memo, PyObject* op, PyObject* copy)
+set_is_immutable(PyObject* set, int depth)
 {
-    if (*memo == NULL && (*memo = PyDict_New()) == NULL) {
-        return -1;
-    }
-    PyObject* id = PyLong_FromVoidPtr(op);
-    int rc = id == NULL ? -1 : PyDict_SetItem(*memo, id, copy);
-    Py_XDECREF(id);
-    return rc;
-}
-
-static PyObject*
-memo_get(PyObject* memo, PyObject* op)
-{
-    PyObject *id, *found = NULL;
-    if (memo != NULL && (id = PyLong_FromVoidPtr(op)) != NULL) {
-        (void)PyDict_GetItemRef(memo, id, &found);
-        Py_DECREF(id);
-    }
-    return found;
-}
-
-static PyObject*
-copy_list(PyObject* op, PyObject** memo)
-{
-    PyObject* copy = PyList_New(0);
-    if (copy == NULL || memo_put(memo, op, copy) < 0) {
-        Py_XDECREF(copy);
-        return NULL;
-    }
-    for (Py_ssize_t i = 0;; i++) {
-        PyObject* item = PyList_GetItemRef(op, i); /* the sender's threads may shrink it */
-        if (item == NULL) {
-            PyErr_Clear();
-            return copy;
-        }
-        PyObject* item_copy = copy_any(item, memo);
+    PyObject* iter = PyObject_GetIter(set);
+    PyObject* item = NULL;
+    int rc = iter == NULL ? -1 : 1;
+    while (rc > 0 && (item = PyIter_Next(iter)) != NULL) {
+        rc = tsm_copy_is_immutable(item, depth);
         Py_DECREF(item);
-        if (item_copy == NULL || PyList_Append(copy, item_copy) < 0) {
-            Py_XDECREF(item_copy);
-            Py_DECREF(copy);
-            return NULL;
-        }
-        Py_DECREF(item_copy);
     }
+    Py_XDECREF(iter);
+    return rc > 0 && PyErr_Occurred() ? -1 : rc;
 }
 
-static PyObject*
-copy_dict(PyObject* op, PyObject** memo)
+static int
+part_is_immutable(PyObject* op, int kind, int depth)
 {
-    PyObject* copy = PyDict_New();
-    PyObject* flat = PyDict_Copy(op); /* a stable view: copying may run user code */
-    PyObject *key, *value;
-    Py_ssize_t pos = 0;
-    if (copy == NULL || flat == NULL || memo_put(memo, op, copy) < 0) {
-        goto fail;
+    if (kind == TSM_COPY_RECORD) {
+        PyObject* fields = tsm_record_tuple(op);
+        int rc = fields == NULL ? -1 : tsm_copy_is_immutable(fields, depth);
+        Py_XDECREF(fields);
+        return rc;
     }
-    while (PyDict_Next(flat, &pos, &key, &value)) {
-        PyObject* key_copy = copy_any(key, memo);
-        PyObject* value_copy = key_copy == NULL ? NULL : copy_any(value, memo);
-        int rc = value_copy == NULL ? -1 : PyDict_SetItem(copy, key_copy, value_copy);
-        Py_XDECREF(key_copy);
-        Py_XDECREF(value_copy);
-        if (rc < 0) {
-            goto fail;
-        }
+    if (kind == TSM_COPY_METHOD) {
+        return tsm_copy_is_immutable(PyMethod_GET_SELF(op), depth);
     }
-    Py_DECREF(flat);
-    return copy;
-fail:
-    Py_XDECREF(copy);
-    Py_XDECREF(flat);
-    return NULL;
+    PyObject* self = PyCFunction_GET_SELF(op);
+    /* A module's function; the capsule is what binding generators keep their code in. */
+    if (self == NULL || PyModule_Check(self) || PyCapsule_CheckExact(self)) {
+        return 1;
+    }
+    return tsm_copy_is_immutable(self, depth);
 }
 
-/* Tuples, sets and frozensets: the items as a list, copied, and put together again. */
-static PyObject*
-copy_items(PyObject* op, PyObject** memo)
+static __attribute__((noinline)) int
+instance_is_immutable(PyObject* op, int depth)
 {
-    PyObject* flat = PySequence_List(op);
-    PyObject* items = flat == NULL ? NULL : PyList_New(0);
-    bool same = true;
-    for (Py_ssize_t i = 0; items != NULL && i < PyList_GET_SIZE(flat); i++) {
-        PyObject* item = copy_any(PyList_GET_ITEM(flat, i), memo);
-        if (item == NULL || PyList_Append(items, item) < 0) {
-            Py_CLEAR(items);
+    int kind = tsm_copy_kind(Py_TYPE(op));
+    switch (kind) {
+    case -1:
+        return -1;
+    case TSM_COPY_VALUE:
+        return 1;
+    case TSM_COPY_FROZEN:
+        return depth < IMMUTABLE_DEPTH ? tsm_copy_state_is_immutable(op, depth + 1) : 0;
+    case TSM_COPY_SCALAR_SUB:
+        return tsm_copy_is_bare(Py_TYPE(op));
+    case TSM_COPY_TUPLE_SUB:
+        if (depth >= IMMUTABLE_DEPTH || !tsm_copy_is_bare(Py_TYPE(op))) {
+            return 0;
         }
-        same = same && item == PyList_GET_ITEM(flat, i);
-        Py_XDECREF(item);
+        return are_immutable(((PyTupleObject*)op)->ob_item, Py_SIZE(op), depth + 1);
+    case TSM_COPY_FROZENSET:
+        return depth < IMMUTABLE_DEPTH ? set_is_immutable(op, depth + 1) : 0;
+    case TSM_COPY_RECORD:
+    case TSM_COPY_METHOD:
+    case TSM_COPY_BUILTIN:
+        return depth < IMMUTABLE_DEPTH ? part_is_immutable(op, kind, depth + 1) : 0;
+    default:
+        return 0;
     }
-    Py_XDECREF(flat);
-    if (items == NULL) {
-        return NULL;
-    }
-    PyObject* copy = memo_get(*memo, op); /* a cycle may have made it meanwhile */
-    if (copy == NULL && same && !PySet_CheckExact(op)) {
-        copy = Py_NewRef(op); /* immutable, and all in it, too */
-    } else if (copy == NULL) {
-        copy = PyTuple_CheckExact(op) ? PyList_AsTuple(items)
-               : PyFrozenSet_CheckExact(op) ? PyFrozenSet_New(items) : PySet_New(items);
-        if (copy != NULL && memo_put(memo, op, copy) < 0) {
-            Py_CLEAR(copy);
-        }
-    }
-    Py_DECREF(items);
-    return copy;
 }
 
-/* Turns the TypeError set now into one that says text about what; it becomes the cause. */
+static int
+compound_is_immutable(PyObject* op, int depth)
+{
+    PyTypeObject* type = Py_TYPE(op);
+    if (type == &PyTuple_Type) {
+        if (depth >= IMMUTABLE_DEPTH) {
+            return Py_SIZE(op) == 0;
+        }
+        return are_immutable(((PyTupleObject*)op)->ob_item, Py_SIZE(op), depth + 1);
+    }
+    if (type == &PyDict_Type || type == &PyList_Type) {
+        return 0;
+    }
+    return instance_is_immutable(op, depth);
+}
+
+int
+tsm_copy_is_immutable(PyObject* op, int depth)
+{
+    return tsm_copy_is_leaf(op) ? 1 : compound_is_immutable(op, depth);
+}
+
+/* ---- entry points ---- */
+
+/* A large copy counts as work: the sender's slice ends the sooner. */
 static void
-explain(const char* format, const char* what)
+charge(Py_ssize_t nodes)
 {
-    PyObject* cause = PyErr_GetRaisedException();
-    PyErr_Format(PyExc_TypeError, format, what, cause);
-    PyObject* exc = PyErr_GetRaisedException();
-    PyException_SetCause(exc, cause);
+    enum { NODES_PER_REDUCTION = 16 };
+    tsm_worker_t* w = tsm_self;
+    if (nodes >= NODES_PER_REDUCTION && w != NULL && tsm_worker_proc(w) != NULL) {
+        Py_ssize_t reds = nodes / NODES_PER_REDUCTION;
+        tsm_charge(w, reds < TSM_BUDGET_REDS ? (int32_t)reds : TSM_BUDGET_REDS);
+    }
+}
+
+static void
+copier_init(tsm_copier_t* c)
+{
+    *c = (tsm_copier_t){.frames = NULL};
+    tsm_memo_init(&c->memo);
+}
+
+static void
+copier_clear(tsm_copier_t* c)
+{
+    PyObject* exc = PyErr_GetRaisedException(); /* what is dropped may run user code */
+    while (c->depth > 0) {
+        tsm_copy_pop(c);
+    }
+    PyMem_Free(c->frames);
+    tsm_memo_clear(&c->memo);
+    if (c->moves != NULL) {
+        tsm_moves_abandon(c->moves);
+        Py_DECREF(c->moves);
+    }
+    Py_XDECREF(c->culprit);
     PyErr_SetRaisedException(exc);
 }
 
-static PyObject*
-copy_object(PyObject* op, PyObject** memo)
+static int
+commit(tsm_copier_t* c)
 {
-    if (*memo == NULL && (*memo = PyDict_New()) == NULL) {
-        return NULL;
+    if (c->moves != NULL && tsm_moves_commit(c->moves) < 0) {
+        return -1;
     }
-    PyObject* copy = PyObject_CallFunctionObjArgs(tsm_bind.deepcopy, op, *memo, NULL);
-    if (copy == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
-        explain("%.200s: %S", Py_TYPE(op)->tp_name);
+    charge(c->nodes);
+    return 0;
+}
+
+/* Out of line, each: what goes by reference needs none of its registers and stack. */
+static __attribute__((noinline)) PyObject*
+copy_mutable(PyObject* value, const char* word)
+{
+    tsm_copier_t c;
+    copier_init(&c);
+    PyObject* copy = tsm_copy_walk(&c, value);
+    if (copy == NULL) {
+        tsm_copy_explain(&c, (tsm_copy_root_t){.word = word, .index = -1});
+    } else if (commit(&c) < 0) {
+        Py_CLEAR(copy);
     }
+    copier_clear(&c);
     return copy;
 }
 
-static PyObject*
-copy_any(PyObject* op, PyObject** memo)
+static __attribute__((noinline)) PyObject*
+copy_compound(PyObject* value, const char* word)
 {
-    if (is_immutable(op, 0)) {
-        return Py_NewRef(op);
+    int immutable = compound_is_immutable(value, 0);
+    if (TSM_LIKELY(immutable > 0)) {
+        return Py_NewRef(value);
     }
-    PyObject* copy = memo_get(*memo, op);
-    if (copy != NULL) {
-        return copy;
-    }
-    if (Py_EnterRecursiveCall(" while copying a message")) {
-        return NULL;
-    }
-    if (PyDict_CheckExact(op)) {
-        copy = copy_dict(op, memo);
-    } else if (PyList_CheckExact(op)) {
-        copy = copy_list(op, memo);
-    } else if (PyTuple_CheckExact(op) || PyAnySet_CheckExact(op)) {
-        copy = copy_items(op, memo);
-    } else {
-        copy = copy_object(op, memo);
-    }
-    Py_LeaveRecursiveCall();
-    return copy;
+    return immutable < 0 ? NULL : copy_mutable(value, word);
 }
 
 PyObject*
-tsm_copy(PyObject* value, const char* where)
+tsm_copy(PyObject* value, const char* word)
 {
-    if (TSM_LIKELY(is_immutable(value, 0))) {
-        return Py_NewRef(value);
+    return TSM_LIKELY(tsm_copy_is_leaf(value)) ? Py_NewRef(value) : copy_compound(value, word);
+}
+
+static tsm_copy_root_t
+root_of(Py_ssize_t i, Py_ssize_t positional, PyObject* kwnames)
+{
+    if (i < positional) {
+        return (tsm_copy_root_t){.word = "args", .index = i};
     }
-    PyObject* memo = NULL;
-    PyObject* copy = copy_any(value, &memo);
-    Py_XDECREF(memo);
-    if (copy == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) {
-        explain("%s: it cannot be copied into another process (%S); send plain data, or the Pid of "
-                "the process that owns it", where);
+    PyObject* name = PyTuple_GET_ITEM(kwnames, i - positional);
+    return (tsm_copy_root_t){.word = "kwargs", .index = -1, .name = name};
+}
+
+/* One memo for all arguments: what two of them share, their copies share. */
+int
+tsm_copy_args(PyObject** to, PyObject* const* from, Py_ssize_t n, PyObject* kwnames)
+{
+    Py_ssize_t positional = n - (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    int immutable = are_immutable(from, n, 0);
+    if (immutable < 0) {
+        return -1;
     }
-    return copy;
+    if (TSM_LIKELY(immutable > 0)) {
+        for (Py_ssize_t i = 0; i < n; i++) {
+            to[i] = Py_NewRef(from[i]);
+        }
+        return 0;
+    }
+    tsm_copier_t c;
+    copier_init(&c);
+    Py_ssize_t done = 0;
+    while (done < n && (to[done] = tsm_copy_walk(&c, from[done])) != NULL) {
+        done++;
+    }
+    int rc = 0;
+    if (done < n) {
+        tsm_copy_explain(&c, root_of(done, positional, kwnames));
+        rc = -1;
+    } else {
+        rc = commit(&c);
+    }
+    copier_clear(&c);
+    if (rc < 0) {
+        PyObject* exc = PyErr_GetRaisedException();
+        while (done-- > 0) {
+            Py_DECREF(to[done]);
+        }
+        PyErr_SetRaisedException(exc);
+    }
+    return rc;
 }
 
 PyObject*
@@ -223,5 +250,5 @@ tsm_reason(PyObject* value)
             }
         }
     }
-    return tsm_copy(value, "exit reason");
+    return tsm_copy(value, "reason");
 }

@@ -366,7 +366,9 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"NotOwner", &b->not_owner}, {"Killed", &b->killed}, {"Stop", &b->stop},
         {"make_crash", &b->make_crash}, {"report", &b->report}, {"discover", &b->discover},
         {"demand", &b->demand},
-        {"housekeeping", &b->housekeeping}, {"deepcopy", &b->deepcopy},
+        {"housekeeping", &b->housekeeping}, {"classify", &b->classify},
+        {"explain_copy", &b->explain_copy}, {"move_array", &b->move_array},
+        {"copyreg_table", &b->copyreg_table},
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
         {"DISABLE", &b->s_disable},
     };
@@ -393,7 +395,10 @@ tsm_node_init(void)
         || intern(&b->s_killed, "killed") < 0 || intern(&b->s_noproc, "noproc") < 0
         || intern(&b->s_noconnection, "noconnection") < 0 || intern(&b->s_shutdown, "shutdown") < 0
         || intern(&b->s_down, "DOWN") < 0 || intern(&b->s_throw, "throw") < 0
-        || intern(&b->s_close, "close") < 0) {
+        || intern(&b->s_close, "close") < 0 || intern(&b->s_deepcopy, "__deepcopy__") < 0
+        || intern(&b->s_reduce_ex, "__reduce_ex__") < 0 || intern(&b->s_dict, "__dict__") < 0
+        || intern(&b->s_setstate, "__setstate__") < 0 || intern(&b->s_append, "append") < 0
+        || (b->four = PyLong_FromLong(4)) == NULL) {
         return -1;
     }
     PyObject* words[] = {b->s_normal, b->s_kill, b->s_killed, b->s_noproc,

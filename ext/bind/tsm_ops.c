@@ -28,7 +28,7 @@ one_flag(PyObject* const* values, PyObject* kwnames, const char* flag, const cha
 tsm_sig_t*
 tsm_message_new(PyObject* message, uint64_t alias, bool priority)
 {
-    PyObject* copy = tsm_copy(message, "send()");
+    PyObject* copy = tsm_copy(message, "message");
     if (copy == NULL) {
         return NULL;
     }
@@ -83,11 +83,12 @@ PyDoc_STRVAR(send_doc, "send(dest, message, /, *, priority=False)\n--\n\n"
 "Send message to dest; returns at once, also when dest is dead.\n\n"
 "dest is a Pid, an alias Ref, a registered name, or (name, node). The message is copied\n"
 "unless it is deeply immutable (numbers, str, bytes, Pids, tuples of them, functions,\n"
-"classes). With priority=True a receiver that opted in (alias or monitor made with\n"
+"classes); see share() and move(). With priority=True a receiver that opted in (alias or monitor made with\n"
 "priority=True) gets it before all ordinary messages. Callable from any thread.\n\n"
 "Raises:\n"
 "    NoProcess: dest is a name nobody has registered.\n"
-"    TypeError: The message cannot be copied, or dest is no address.\n\n"
+"    TypeError: The message holds something that cannot be copied (the text names the way to\n"
+"        it, and nothing is sent), or dest is no address.\n\n"
 "Source: erlang:send/2,3.");
 
 PyObject*
@@ -319,7 +320,7 @@ py_monitor(PyObject* Py_UNUSED(m), PyObject* args, PyObject* kwargs)
     } else if ((pid = tsm_as_pid(dest, "monitor()")) == 0) {
         return NULL;
     }
-    PyObject* tag_copy = tag == Py_None ? NULL : tsm_copy(tag, "monitor tag");
+    PyObject* tag_copy = tag == Py_None ? NULL : tsm_copy(tag, "tag");
     if (tag != Py_None && tag_copy == NULL) {
         return NULL;
     }

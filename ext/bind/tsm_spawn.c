@@ -18,21 +18,6 @@ code_of(PyObject* fn)
     return PyFunction_Check(fn) ? (PyCodeObject*)PyFunction_GET_CODE(fn) : NULL;
 }
 
-static int
-copy_args(PyObject** to, PyObject* const* from, Py_ssize_t n)
-{
-    for (Py_ssize_t i = 0; i < n; i++) {
-        to[i] = tsm_copy(from[i], "spawn argument");
-        if (to[i] == NULL) {
-            while (i-- > 0) {
-                Py_DECREF(to[i]);
-            }
-            return -1;
-        }
-    }
-    return 0;
-}
-
 /* args[0..n) positional, then the named ones: the coroutine, or (fn, args, kwargs). */
 static PyObject*
 make_body(PyObject* fn, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, bool* coroutine)
@@ -46,7 +31,7 @@ make_body(PyObject* fn, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, 
     if (copies == NULL) {
         return PyErr_NoMemory();
     }
-    if (copy_args(copies, args, total) < 0) {
+    if (tsm_copy_args(copies, args, total, kwnames) < 0) {
         goto out;
     }
     PyCodeObject* code = code_of(fn);

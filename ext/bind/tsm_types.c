@@ -206,8 +206,8 @@ record_size(PyTypeObject* type)
     return type == &TsmExit_Type ? 2 : 4;
 }
 
-static PyObject*
-record_make(PyTypeObject* type, PyObject* const* fields)
+PyObject*
+tsm_record_make(PyTypeObject* type, PyObject* const* fields)
 {
     TsmRecord* op = PyObject_GC_New(TsmRecord, type);
     if (op == NULL) {
@@ -224,14 +224,14 @@ PyObject*
 tsm_exit_object(PyObject* sender, PyObject* reason)
 {
     PyObject* fields[2] = {sender, reason};
-    return record_make(&TsmExit_Type, fields);
+    return tsm_record_make(&TsmExit_Type, fields);
 }
 
 PyObject*
 tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag)
 {
     PyObject* fields[4] = {ref, pid, reason, tag};
-    return record_make(&TsmDown_Type, fields);
+    return tsm_record_make(&TsmDown_Type, fields);
 }
 
 static PyObject*
@@ -257,8 +257,8 @@ down_new(PyTypeObject* Py_UNUSED(type), PyObject* args, PyObject* kwargs)
     return tsm_down_object(ref, pid, reason, tag);
 }
 
-static PyObject*
-record_tuple(PyObject* self)
+PyObject*
+tsm_record_tuple(PyObject* self)
 {
     int n = record_size(Py_TYPE(self));
     PyObject* tuple = PyTuple_New(n);
@@ -281,7 +281,7 @@ record_repr(PyObject* self)
 static Py_hash_t
 record_hash(PyObject* self)
 {
-    PyObject* tuple = record_tuple(self);
+    PyObject* tuple = tsm_record_tuple(self);
     if (tuple == NULL) {
         return -1;
     }
@@ -335,7 +335,7 @@ record_dealloc(PyObject* self)
 static PyObject*
 record_reduce(PyObject* self, PyObject* Py_UNUSED(none))
 {
-    PyObject* tuple = record_tuple(self);
+    PyObject* tuple = tsm_record_tuple(self);
     return tuple == NULL ? NULL : Py_BuildValue("ON", Py_TYPE(self), tuple);
 }
 
@@ -413,7 +413,7 @@ int
 tsm_types_init(PyObject* module)
 {
     PyTypeObject* types[] = {&TsmPid_Type, &TsmRef_Type, &TsmTimer_Type, &TsmExit_Type,
-                             &TsmDown_Type, &TsmReceive_Type};
+                             &TsmDown_Type, &TsmReceive_Type, &TsmShare_Type, &TsmMove_Type};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (PyModule_AddType(module, types[i]) < 0) {
             return -1;

@@ -29,6 +29,7 @@ from transom._core import kill as kill
 from transom._core import link as link
 from transom._core import make_ref as make_ref
 from transom._core import monitor as monitor
+from transom._core import move as move
 from transom._core import node_info as node_info
 from transom._core import process_info as process_info
 from transom._core import processes as processes
@@ -40,6 +41,7 @@ from transom._core import registered as registered
 from transom._core import send as send
 from transom._core import send_after as send_after
 from transom._core import set_label as set_label
+from transom._core import share as share
 from transom._core import sleep as sleep
 from transom._core import spawn as spawn
 from transom._core import spawn_link as spawn_link

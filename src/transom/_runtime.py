@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import inspect
 import logging
 import os
@@ -41,7 +42,10 @@ _core._setup(
         "discover": _instrument.discover,
         "demand": _instrument.demand,
         "housekeeping": _housekeeping,
-        "deepcopy": _copying.copy_value,
+        "classify": _copying.classify,
+        "explain_copy": _copying.explain,
+        "move_array": _copying.move_array,
+        "copyreg_table": copyreg.dispatch_table,
         "own_context": _process.own_context,
         "DISABLE": sys.monitoring.DISABLE,
     }

@@ -19,8 +19,8 @@ PUBLIC = {
     "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "Ref", "SpawnOptions", "Stop", "Timer",
     "TransomError",
     "alias", "cancel_timer", "current_pid", "demonitor", "exit", "gc_info", "is_alive", "kill", "link", "make_ref",
-    "monitor", "node_info", "process_info", "processes", "read_timer", "receive", "reductions", "register",
-    "registered", "run", "send", "send_after", "set_label", "set_priority", "sleep", "spawn", "spawn_link",
+    "monitor", "move", "node_info", "process_info", "processes", "read_timer", "receive", "reductions", "register",
+    "registered", "run", "send", "send_after", "set_label", "set_priority", "share", "sleep", "spawn", "spawn_link",
     "spawn_monitor", "spawn_opt", "start", "stop", "trap_exit", "unalias", "unlink", "unregister", "whereis",
     "instrument", "sync",
 }

@@ -27,6 +27,7 @@ scenario("split", P) -> split:split(P);
 scenario("spawn", P) -> lifecycle:spawn_exit(P);
 scenario("down", P) -> lifecycle:spawn_down(P);
 scenario("timer", P) -> lifecycle:timer(P);
+scenario("copy", P) -> copies:copies(P);
 scenario("call", P) -> call:call(P);
 scenario("latency", P) -> latency:latency(P);
 scenario("bytes", P) -> memory:idle_bytes(P);
