@@ -9,6 +9,7 @@
 #include "bind/tsm_bind.h"
 
 #include "base/tsm_clock.h"
+#include "proc/tsm_qlimit.h"
 
 #include <stdlib.h>
 
@@ -167,10 +168,65 @@ get_messages(tsm_proc_t* p)
     return list;
 }
 
+/* Its struct and blocks of the pool, exactly: envelopes, relations, the timer, options. */
+static size_t
+native_bytes(tsm_proc_t* p)
+{
+    size_t bytes = sizeof(*p) + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES
+                   + tsm_hmap_bytes(&p->rels);
+    for (tsm_sig_t* msg = p->mb_first; msg != NULL; msg = tsm_sig_next(msg)) {
+        bytes += msg->kind <= TSM_SIG_TIMEOUT ? TSM_MSG_BYTES : TSM_SIG_BYTES;
+    }
+    bytes += p->cold != NULL ? sizeof(tsm_cold_t) : 0;
+    return bytes + (p->timer != NULL ? sizeof(tsm_ptimer_t) : 0);
+}
+
+static PyObject*
+get_native_memory(tsm_proc_t* p)
+{
+    return PyLong_FromSize_t(native_bytes(p));
+}
+
+/* Bytes charged to it, when it has a limit. */
+static PyObject*
+get_total_heap_size(tsm_proc_t* p)
+{
+    int64_t used = tsm_limits_used(p);
+    return used < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(used);
+}
+
+static PyObject*
+get_max_heap_size(tsm_proc_t* p)
+{
+    int64_t max = tsm_limits_max(p);
+    return max == 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(max);
+}
+
+static PyObject*
+get_buffer_memory(tsm_proc_t* p)
+{
+    return PyLong_FromLongLong(tsm_limits_buffers(p));
+}
+
+static PyObject*
+get_max_queue(tsm_proc_t* p)
+{
+    tsm_qlimit_t* q = tsm_qlimit_of(p);
+    return q == NULL ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(tsm_load_relaxed(&q->a_max)); /* relaxed: a report. */
+}
+
+static PyObject*
+get_dropped(tsm_proc_t* p)
+{
+    tsm_qlimit_t* q = tsm_qlimit_of(p);
+    return PyLong_FromUnsignedLongLong(q == NULL ? 0 : tsm_load_relaxed(&q->a_dropped)); /* relaxed: a report. */
+}
+
 static PyObject*
 get_memory(tsm_proc_t* p)
 {
-    size_t bytes = sizeof(*p) + p->mb_len * 32u + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES;
+    int64_t used = tsm_limits_used(p);
+    size_t bytes = native_bytes(p) + (used > 0 ? (size_t)used : 0);
     PyObject* body = p->body;
     if (body != NULL && PyCoro_CheckExact(body)) {
         bytes += (size_t)(Py_TYPE(body)->tp_basicsize + Py_SIZE(body) * Py_TYPE(body)->tp_itemsize);
@@ -205,6 +261,12 @@ static const struct {
     {"initial_call", get_initial_call, false},
     {"current_function", get_current_function, false},
     {"memory", get_memory, false},
+    {"native_memory", get_native_memory, false},
+    {"total_heap_size", get_total_heap_size, false},
+    {"max_heap_size", get_max_heap_size, false},
+    {"buffer_memory", get_buffer_memory, false},
+    {"max_queue", get_max_queue, false},
+    {"dropped", get_dropped, false},
     {"thread", get_thread, false},
     {"messages", get_messages, true},
 };
@@ -378,8 +440,11 @@ PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
 "None when it is dead. Signals sent to pid before the call have acted.\n\n"
 "Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
 "message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
-"registered_name, label, parent, initial_call, current_function, memory (bytes, without what\n"
-"its objects hold), thread (OS thread id it occupies, or None), messages (only when named).\n\n"
+"registered_name, label, parent, initial_call, current_function, memory (bytes: native_memory, its\n"
+"coroutine, and total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
+"total_heap_size (charged to it, buffer_memory included; None without max_heap), max_heap_size,\n"
+"buffer_memory (numpy data, with max_heap), max_queue, dropped (messages, see SpawnOptions),\n"
+"thread (OS thread id it occupies, or None), messages (only when named).\n\n"
 "May wait until a running pid reaches its next safe point; other processes go on.\n\n"
 "Raises:\n    ValueError: An unknown item.\n\nSource: erlang:process_info/2.");
 

@@ -16,7 +16,7 @@ from transom import _core  # type: ignore[attr-defined, unused-ignore]
 # fmt: off
 PUBLIC = {
     "AlreadyRunning", "Crash", "Down", "Exit", "Exited", "ForkedError", "Killed", "NameTaken", "NoProcess",
-    "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "Ref", "SpawnOptions", "Stop", "Timer",
+    "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "QueueFull", "Ref", "SpawnOptions", "Stop", "Timer",
     "TransomError",
     "alias", "cancel_timer", "current_pid", "demonitor", "exit", "gc_info", "is_alive", "kill", "link", "make_ref",
     "monitor", "move", "node_info", "process_info", "processes", "read_timer", "receive", "reductions", "register",
