@@ -35,7 +35,7 @@
  *                 with each walk one more before it is known to be as old.
  * Rejected        counting in the receiver only (senders would have to ask); a semaphore per
  *                 process (a system call per message, and nothing to close).
- * Where tested    tests/semantics/test_queue_limits.py, tests/stress/test_queue_limits.py
+ * Where tested    tests/semantics/test_bounded_queues.py, tests/stress/test_queue_limits.py
  */
 #ifndef TSM_QLIMIT_H
 #define TSM_QLIMIT_H

@@ -28,6 +28,8 @@ def report_heap(
         f"process {_who(pid, label)} is killed: over its max_heap of {limit:,} bytes",
         f"  it reaches{more} {measured:,} bytes; charged to it are {account:,}",
     ]
+    if account > measured + limit // 4:
+        lines.append("  the rest is held by native code at work (list(), sorted(), a decoder), or is garbage in cycles")
     if denied:
         lines.append(f"  {denied:,} of its allocations were refused")
     lines += ["  biggest holders:", *_listed(roots)] if roots else []
