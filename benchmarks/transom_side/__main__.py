@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import call, copies, latency, lifecycle, memory, mesh, messages, pauses
+from benchmarks.transom_side import accounting, call, copies, latency, lifecycle, memory, mesh, messages, pauses
 
 side.main(
     {
@@ -10,6 +10,7 @@ side.main(
         "spawn": lifecycle.spawn_exit,
         "down": lifecycle.spawn_down,
         "timer": lifecycle.timer,
+        "accounting": accounting.accounting,
         "call": call.call,
         "copy": copies.copies,
         "latency": latency.latency,
