@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, pauses
+from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, pauses, tables
 
 side.main(
     {
@@ -19,5 +19,8 @@ side.main(
         "rounds": pauses.rounds,
         "live": memory.live,
         "bytes-state": memory.state_bytes,
+        "table": tables.one,
+        "table-readers": tables.scaling,
+        "broadcast": tables.fanout,
     }
 )
