@@ -522,6 +522,69 @@ LIVE = Scenario(
     timeout=180,
 )
 
+
+def table(op: str, what: str) -> Scenario:
+    return Scenario(
+        name=f"table-{op}",
+        title=f"table: {what}, 10,000 keys",
+        short=f"table: {what}",
+        about=f"One process, a table of kind set with 10,000 rows of two integers, random keys: {what}."
+        " Erlang: ETS, a set as well.",
+        metrics=NS,
+        entries=(
+            transom(1, scenario="table", op=op, keys=10_000, n=2_000_000),
+            erlang(1, scenario="table", op=op, keys=10_000, n=2_000_000),
+        ),
+        claims=(ratio(1.0),),
+    )
+
+
+TABLES = (
+    table("insert", "insert over a row"),
+    table("lookup", "lookup"),
+    table("counter", "update_counter"),
+)
+
+READERS = Scenario(
+    name="table-readers",
+    title="table: lookups by eight processes, throughput of two schedulers over one",
+    short="table lookups: 2 schedulers over 1",
+    about="Eight processes look up random keys of one table of 10,000 rows. The ratio is time a"
+    " lookup on one scheduler over time a lookup on two: 2.0 is perfect. ETS with read_concurrency.",
+    metrics=NS,
+    entries=(
+        replace(transom(1, n=4_000_000, keys=10_000, readers=8), label="transom, 1 scheduler"),
+        replace(transom(2, n=4_000_000, keys=10_000, readers=8), label="transom, 2 schedulers"),
+        replace(erlang(1, n=4_000_000, keys=10_000, readers=8), label="Erlang, 1 scheduler"),
+        replace(erlang(2, n=4_000_000, keys=10_000, readers=8), label="Erlang, 2 schedulers"),
+    ),
+    claims=(
+        Claim(
+            text="",
+            entry="transom, 1 scheduler",
+            over="transom, 2 schedulers",
+            metric="ns",
+            sense="at least",
+            limit=1.7,
+            beside=("Erlang, 1 scheduler", "Erlang, 2 schedulers"),
+        ),
+    ),
+)
+
+BROADCAST = Scenario(
+    name="broadcast",
+    title="broadcast to 10,000 subscribers, two schedulers",
+    short="broadcast to 10,000",
+    about="One process publishes small immutable messages to 10,000 subscribers, and the clock stops when"
+    " the last has got the last one; time for one delivery. Erlang: pg:get_members and a send to each.",
+    metrics=NS,
+    entries=(
+        transom(2, n=100, subscribers=10_000),
+        erlang(2, n=100, subscribers=10_000),
+    ),
+    claims=(ratio(1.0),),
+)
+
 ALL = (
     HOP,
     SPLIT,
@@ -533,6 +596,9 @@ ALL = (
     CALL,
     *COPIES,
     PAIRS,
+    *TABLES,
+    READERS,
+    BROADCAST,
     *LATENCIES,
     BYTES,
     MILLION,

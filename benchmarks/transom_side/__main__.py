@@ -1,5 +1,6 @@
 from benchmarks import side
 from benchmarks.transom_side import call, copies, latency, lifecycle, memory, mesh, messages, pauses
+from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, pauses, tables
 
 side.main(
     {
@@ -20,5 +21,8 @@ side.main(
         "rounds": pauses.rounds,
         "live": memory.live,
         "bytes-state": memory.state_bytes,
+        "table": tables.one,
+        "table-readers": tables.scaling,
+        "broadcast": tables.fanout,
     }
 )

@@ -201,6 +201,7 @@ typedef struct tsm_proc {
     struct tsm_timer* a_timers; /* that will send to this process, but for `timer` */
     /* set once in tsm_ptab */
     uint32_t idx;
+    uint32_t a_held; /* any thread, sc: bits, what is kept in its name elsewhere (hooks.died) */
     /* owner, or the run queue it stands in */
     tsm_node_t rq_node;
     /* owner only */
@@ -251,6 +252,8 @@ typedef struct tsm_hooks {
     void (*term_unref)(void* term);
     bool (*term_equal)(void* a, void* b); /* names only; runs no user code */
     void* (*info)(tsm_proc_t* p, void* items, uint32_t status);
+    /* p is dead, its relations have not fired, a_held is not 0. May be NULL. No user code. */
+    void (*died)(tsm_proc_t* p);
     /* scheduling: p was woken by this thread and must get into a run queue */
     void (*ready)(tsm_proc_t* p);
     /* p may run or sit in native code and has urgent signals */

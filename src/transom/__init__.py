@@ -8,11 +8,16 @@ Reading order of the package:
     _process.py   spawn_opt, priorities, crash reports
     _gc.py        when the node collects garbage
     _instrument.py  which code counts reductions; instrument.py is its public face
+    counters.py, persistent_term.py  smaller things that processes share
+    _registry.py, _groups.py, _pubsub.py  processes under keys, in groups, behind topics
+    _table.py     tables that processes share
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
 
+from transom import counters as counters
 from transom import instrument as instrument
+from transom import persistent_term as persistent_term
 from transom import sync as sync
 from transom._core import Down as Down
 from transom._core import Exit as Exit
@@ -57,18 +62,27 @@ from transom._errors import ForkedError as ForkedError
 from transom._errors import Killed as Killed
 from transom._errors import NameTaken as NameTaken
 from transom._errors import NoProcess as NoProcess
+from transom._errors import NoTable as NoTable
 from transom._errors import NotInProcess as NotInProcess
 from transom._errors import NotOwner as NotOwner
 from transom._errors import NotRunning as NotRunning
 from transom._errors import ProcessLimit as ProcessLimit
 from transom._errors import Stop as Stop
+from transom._errors import TableAccess as TableAccess
 from transom._errors import TransomError as TransomError
 from transom._gc import gc_info as gc_info
+from transom._groups import Groups as Groups
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
+from transom._pubsub import PubSub as PubSub
+from transom._registry import Registry as Registry
+from transom._registry import Via as Via
 from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop
+from transom._table import Continuation as Continuation
+from transom._table import Table as Table
+from transom._table import TableTransfer as TableTransfer
 from transom._values import Crash as Crash
 from transom._values import SpawnOptions as SpawnOptions
 

@@ -33,6 +33,14 @@ class NotOwner(TransomError, ValueError):
     """The reference belongs to another process."""
 
 
+class NoTable(TransomError, LookupError):
+    """The table is gone: it was dropped, or its owner ended; or nobody has a table of that name."""
+
+
+class TableAccess(TransomError, PermissionError):
+    """Only the owner may do that to a protected or private table."""
+
+
 class ProcessLimit(TransomError, RuntimeError):
     """The process table is full (``max_processes``)."""
 

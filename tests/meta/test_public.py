@@ -15,14 +15,15 @@ from transom import _core  # type: ignore[attr-defined, unused-ignore]
 # Adding a name is a decision (a promise to keep it); so is taking one away.
 # fmt: off
 PUBLIC = {
-    "AlreadyRunning", "Crash", "Down", "Exit", "Exited", "ForkedError", "Killed", "NameTaken", "NoProcess",
-    "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "Ref", "SpawnOptions", "Stop", "Timer",
-    "TransomError",
+    "AlreadyRunning", "Continuation", "Crash", "Down", "Exit", "Exited", "ForkedError", "Groups", "Killed", "NameTaken", "NoProcess",
+    "NoTable", "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "PubSub", "Ref", "Registry", "SpawnOptions", "Stop", "Table",
+    "TableAccess", "TableTransfer", "Timer",
+    "TransomError", "Via",
     "alias", "cancel_timer", "current_pid", "demonitor", "exit", "gc_info", "is_alive", "kill", "link", "make_ref",
     "monitor", "move", "node_info", "process_info", "processes", "read_timer", "receive", "reductions", "register",
     "registered", "run", "send", "send_after", "set_label", "set_priority", "share", "sleep", "spawn", "spawn_link",
     "spawn_monitor", "spawn_opt", "start", "stop", "trap_exit", "unalias", "unlink", "unregister", "whereis",
-    "instrument", "sync",
+    "counters", "instrument", "persistent_term", "sync",
 }
 # fmt: on
 

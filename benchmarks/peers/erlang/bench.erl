@@ -35,7 +35,10 @@ scenario("million", P) -> memory:million(P);
 scenario("idle", P) -> memory:idle_cpu(P);
 scenario("pauses", P) -> pauses:pauses(P);
 scenario("rounds", P) -> pauses:rounds(P);
-scenario("live", P) -> memory:live(P).
+scenario("live", P) -> memory:live(P);
+scenario("table", P) -> tables:one(P);
+scenario("table-readers", P) -> tables:scaling(P);
+scenario("broadcast", P) -> tables:fanout(P).
 
 now_ns() -> erlang:monotonic_time(nanosecond).
 
