@@ -136,7 +136,9 @@ tsm_sig_t* tsm_message_new(PyObject* message, uint64_t alias, bool priority);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
-extern PyMethodDef tsm_reds_methods[], tsm_node_methods[];
+extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[];
+PyObject* tsm_origin_of(tsm_proc_t* p);
+int tsm_origin_set(tsm_proc_t* p, PyObject* origin);
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);

@@ -107,11 +107,11 @@ is_abnormal(PyObject* reason)
 
 /* One log record for an abnormal end; user mode. */
 static void
-report(tsm_pid_t pid, PyObject* reason, PyObject* name)
+report(tsm_pid_t pid, PyObject* reason, PyObject* name, PyObject* origin)
 {
     PyObject* pid_op = tsm_pid_object(pid);
     PyObject* done = pid_op == NULL ? NULL
-        : PyObject_CallFunctionObjArgs(tsm_bind.report, pid_op, reason, name, NULL);
+        : PyObject_CallFunctionObjArgs(tsm_bind.report, pid_op, reason, name, origin, NULL);
     Py_XDECREF(pid_op);
     if (done == NULL) {
         PyErr_WriteUnraisable(tsm_bind.report);
@@ -153,6 +153,7 @@ conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     }
     tsm_pid_t pid = tsm_proc_pid(p);
     PyObject* label = Py_NewRef(label_of(p));
+    PyObject* origin = tsm_origin_of(p);
     p->flags |= TSM_PF_ENDING;
     tsm_user_begin(w);
     PyObject* reason = result == NULL ? reason_of_exception() : Py_NewRef(tsm_bind.s_normal);
@@ -173,9 +174,10 @@ conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     if (!mine) {
         Py_DECREF(reason);
     } else if (is_abnormal(keep)) {
-        report(pid, keep, label);
+        report(pid, keep, label, origin);
     }
     Py_DECREF(label);
+    Py_DECREF(origin);
     Py_DECREF(keep);
     (void)tsm_enter(w);
     tsm_store_relaxed(&w->a_proc, p); /* relaxed: as above. */

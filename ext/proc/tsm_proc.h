@@ -183,6 +183,7 @@ typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */
 /* What few processes have. Owner only. */
 typedef struct tsm_cold {
     void* label;
+    void* origin; /* ancestors and initial call (bind/tsm_origin.c) */
     uint32_t priority_refs; /* aliases and monitors that take priority messages */
 } tsm_cold_t;
 

@@ -12,6 +12,7 @@ Reading order of the package:
 """
 
 from transom import instrument as instrument
+from transom import proc_lib as proc_lib
 from transom import sync as sync
 from transom._core import Down as Down
 from transom._core import Exit as Exit
@@ -49,6 +50,7 @@ from transom._core import unlink as unlink
 from transom._core import unregister as unregister
 from transom._core import whereis as whereis
 from transom._errors import AlreadyRunning as AlreadyRunning
+from transom._errors import AlreadyStarted as AlreadyStarted
 from transom._errors import Exited as Exited
 from transom._errors import ForkedError as ForkedError
 from transom._errors import Killed as Killed
@@ -58,10 +60,12 @@ from transom._errors import NotInProcess as NotInProcess
 from transom._errors import NotOwner as NotOwner
 from transom._errors import NotRunning as NotRunning
 from transom._errors import ProcessLimit as ProcessLimit
+from transom._errors import StartError as StartError
 from transom._errors import Stop as Stop
 from transom._errors import TransomError as TransomError
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
+from transom._report import set_redaction as set_redaction
 from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
-from transom import _copying, _core, _errors, _gc, _instrument, _process, _values
+from transom import _copying, _core, _errors, _gc, _instrument, _process, _report, _values
 
 _log = logging.getLogger("transom")
 _lock = threading.Lock()  # one start or stop at a time
@@ -36,7 +36,7 @@ _core._setup(
     {name: getattr(_errors, name) for name in dir(_errors) if isinstance(getattr(_errors, name), type)}
     | {
         "make_crash": _values.make_crash,
-        "report": _process.report,
+        "report": _report.report,
         "safepoint": _process.safepoint,
         "discover": _instrument.discover,
         "demand": _instrument.demand,
