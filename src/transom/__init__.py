@@ -14,6 +14,7 @@ Reading order of the package:
 from transom import instrument as instrument
 from transom import proc_lib as proc_lib
 from transom import sync as sync
+from transom._child import ChildSpec as ChildSpec
 from transom._core import Down as Down
 from transom._core import Exit as Exit
 from transom._core import Pid as Pid

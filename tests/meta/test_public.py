@@ -15,7 +15,7 @@ from transom import _core  # type: ignore[attr-defined, unused-ignore]
 # Adding a name is a decision (a promise to keep it); so is taking one away.
 # fmt: off
 PUBLIC = {
-    "AlreadyRunning", "AlreadyStarted", "Crash", "Down", "Exit", "Exited", "ForkedError", "Killed", "NameTaken", "NoProcess",
+    "AlreadyRunning", "AlreadyStarted", "ChildSpec", "Crash", "Down", "Exit", "Exited", "ForkedError", "Killed", "NameTaken", "NoProcess",
     "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "Ref", "SpawnOptions", "StartError", "Stop", "Timer",
     "TransomError",
     "alias", "cancel_timer", "current_pid", "demonitor", "exit", "is_alive", "kill", "link", "make_ref",
