@@ -5,7 +5,7 @@
  * whole message, so cycles and shared references survive across both. What cannot be
  * copied is a TypeError at the sender.
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_agent.h"
 
 #define IMMUTABLE_DEPTH 32 /* deeper tuples are copied, which is right as well */
 
@@ -27,7 +27,7 @@ is_immutable(PyObject* op, int depth)
         }
         return true;
     }
-    return type == &TsmExit_Type || type == &TsmDown_Type || type == &TsmTimer_Type
+    return PyType_IsSubtype(type, &TsmAgentRef_Type) || type == &TsmExit_Type || type == &TsmDown_Type || type == &TsmTimer_Type
            || type == &PyFunction_Type || type == &PyCFunction_Type || type == &PyType_Type
            || type == &PyComplex_Type || type == &PyRange_Type || op == Py_Ellipsis
            || op == Py_NotImplemented || PyType_Check(op);

@@ -128,7 +128,7 @@ get_initial_call(tsm_proc_t* p)
     if (of == NULL) {
         return Py_NewRef(Py_None);
     }
-    if (!PyCoro_CheckExact(of)) {
+    if (PyTuple_CheckExact(of)) {
         of = PyTuple_GET_ITEM(of, 0);
     }
     PyObject* name = NULL;

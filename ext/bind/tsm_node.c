@@ -359,6 +359,11 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"demand", &b->demand},
         {"housekeeping", &b->housekeeping}, {"deepcopy", &b->deepcopy},
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
+        {"call_error", &b->call_error}, {"call_outside", &b->call_outside},
+        {"call_blocking", &b->call_blocking}, {"Refused", &b->refused},
+        {"server_dispatch", &b->server_dispatch}, {"server_crashed", &b->server_crashed},
+        {"server_after", &b->server_after}, {"server_refuse", &b->server_refuse},
+        {"server_timeout", &b->s_timeout_message},
         {"DISABLE", &b->s_disable},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
@@ -384,7 +389,8 @@ tsm_node_init(void)
         || intern(&b->s_killed, "killed") < 0 || intern(&b->s_noproc, "noproc") < 0
         || intern(&b->s_noconnection, "noconnection") < 0 || intern(&b->s_shutdown, "shutdown") < 0
         || intern(&b->s_down, "DOWN") < 0 || intern(&b->s_throw, "throw") < 0
-        || intern(&b->s_close, "close") < 0) {
+        || intern(&b->s_close, "close") < 0 || intern(&b->s_timeout, "timeout") < 0
+        || intern(&b->s_calling_self, "calling_self") < 0) {
         return -1;
     }
     PyObject* words[] = {b->s_normal, b->s_kill, b->s_killed, b->s_noproc,

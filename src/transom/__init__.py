@@ -7,6 +7,8 @@ Reading order of the package:
     _runtime.py   run, start, stop
     _process.py   spawn_opt, priorities, crash reports
     _instrument.py  which code counts reductions; instrument.py is its public face
+    _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
+    _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
@@ -14,7 +16,11 @@ Reading order of the package:
 from transom import instrument as instrument
 from transom import proc_lib as proc_lib
 from transom import sync as sync
+from transom import sys as sys
+from transom._agent import Agent as Agent
+from transom._call import gather as gather
 from transom._child import ChildSpec as ChildSpec
+from transom._core import Call as Call
 from transom._core import Down as Down
 from transom._core import Exit as Exit
 from transom._core import Pid as Pid
@@ -52,6 +58,8 @@ from transom._core import unregister as unregister
 from transom._core import whereis as whereis
 from transom._errors import AlreadyRunning as AlreadyRunning
 from transom._errors import AlreadyStarted as AlreadyStarted
+from transom._errors import CallError as CallError
+from transom._errors import CallTimeout as CallTimeout
 from transom._errors import Exited as Exited
 from transom._errors import ForkedError as ForkedError
 from transom._errors import Killed as Killed
@@ -70,6 +78,14 @@ from transom._report import set_redaction as set_redaction
 from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop
+from transom._start import pid_of as pid_of
+from transom._turn import From as From
+from transom._turn import continue_with as continue_with
+from transom._turn import defer as defer
+from transom._turn import hibernate as hibernate
+from transom._turn import idle_timeout as idle_timeout
+from transom._turn import stop_after as stop_after
+from transom._typed import method as method
 from transom._values import Crash as Crash
 from transom._values import SpawnOptions as SpawnOptions
 

@@ -68,6 +68,24 @@ def _start_error_text(reason: Any) -> str:
     return f"the process ended before it was ready, reason {reason!r}"
 
 
+class CallError(TransomError):
+    """A call to an agent failed.
+
+    Attributes:
+        reason: ``"noproc"``: it was not alive; ``"timeout"``; ``"calling_self"``; ``("undef", class)``: it has no such
+            method; else the exit reason it ended with before it answered. When that is a Crash, its exception is
+            this one's cause, and the text has its traceback.
+    """
+
+    def __init__(self, text: str, reason: Any = None) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class CallTimeout(CallError, TimeoutError):
+    """No answer in time (reason ``"timeout"``). A late answer is dropped and never reaches the mailbox."""
+
+
 class NotOwner(TransomError, ValueError):
     """The reference belongs to another process."""
 

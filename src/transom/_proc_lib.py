@@ -145,6 +145,11 @@ def begin(origin: Origin, ack: Ref) -> Pid:
     return me
 
 
+def gone(me: Pid) -> None:
+    """Last thing a starting process does: whoever waits for it, learns the rest from the Down."""
+    _starting.pop(me, None)
+
+
 async def _run(origin: Origin, ack: Ref, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     me = begin(origin, ack)
     try:
@@ -156,9 +161,7 @@ async def _run(origin: Origin, ack: Ref, fn: Callable[..., Any], args: tuple[Any
         _starting.pop(me, None)
 
 
-def _run_plain(
-    origin: Origin, ack: Ref, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _run_plain(origin: Origin, ack: Ref, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     me = begin(origin, ack)
     try:
         return fn(*args, **kwargs)

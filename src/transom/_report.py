@@ -12,10 +12,11 @@ import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from transom._core import Pid
+from transom._core import Call, Pid
 from transom._values import Crash
 
 _log = logging.getLogger("transom")
+_trace_log = logging.getLogger("transom.trace")
 
 type Redaction = Callable[[str, Any], Any]
 
@@ -72,10 +73,33 @@ def _masked(value: Any, depth: int) -> Any:
     return value
 
 
-def report(pid: Pid, reason: object, label: str | None, origin: Any) -> None:
+def shown_call(call: Any) -> str:
+    """A call as reports show it."""
+    try:
+        args, kwargs = call._arguments()
+    except Exception as error:
+        return f"{call._method}(<not shown: {type(error).__name__}>)"
+    parts = [shown("message", arg) for arg in args]
+    parts += [f"{k}={REDACTED if SECRET.search(k) else shown('message', v)}" for k, v in kwargs.items()]
+    return f"{call._method}({', '.join(parts)}) from {call._from}"
+
+
+def shown_message(message: Any) -> str:
+    """Any message as reports show it."""
+    return shown_call(message) if type(message) is Call else shown("message", message)
+
+
+def trace(text: str) -> None:
+    """One line of sys.trace."""
+    _trace_log.info("%s", text)
+
+
+def report(pid: Pid, reason: object, label: str | None, origin: Any, extra: dict[str, Any] | None) -> None:
     """Log one crash report. The core calls it once for each abnormal end; runs in no process."""
     who = f"{pid} ({label})" if label else str(pid)
     details = [] if origin is None else _from_origin(origin)
+    if extra is not None:
+        details += extra.get("report", [])
     text = "".join(f"\n  {line}" for line in details)
     if isinstance(reason, Crash):
         _log.error("process %s crashed: %s%s\n%s", who, reason.summary(), text, reason.traceback.rstrip())

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
-from transom import _copying, _core, _errors, _gc, _instrument, _process, _report, _values
+from transom import _call, _copying, _core, _errors, _gc, _instrument, _process, _report, _serve, _values
 
 _log = logging.getLogger("transom")
 _lock = threading.Lock()  # one start or stop at a time
@@ -43,6 +43,15 @@ _core._setup(
         "housekeeping": _housekeeping,
         "deepcopy": _copying.copy_value,
         "own_context": _process.own_context,
+        "call_error": _call.error_of,
+        "call_outside": _call.outside,
+        "call_blocking": _call.blocking,
+        "Refused": _call.Refused,
+        "server_dispatch": _serve.dispatch,
+        "server_crashed": _serve.crashed,
+        "server_after": _serve.after,
+        "server_refuse": _serve.refuse,
+        "server_timeout": _serve.TIMEOUT,
         "DISABLE": sys.monitoring.DISABLE,
     }
 )
