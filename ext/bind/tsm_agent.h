@@ -40,6 +40,7 @@ typedef struct {
 #define TSM_CALL_TIMEOUT_NS 5000000000u
 
 extern PyTypeObject TsmMethod_Type, TsmBound_Type, TsmAgentRef_Type, TsmCall_Type, TsmServer_Type;
+extern PyTypeObject TsmAnyCall_Type;
 
 /* args[0..n) positional, then the named ones. */
 PyObject* tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns,
@@ -48,6 +49,7 @@ PyObject* tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns,
 PyObject* tsm_call_cast(PyObject* call);
 /* The answer is there, or the time is up; from the driver. */
 bool tsm_call_ready(tsm_proc_t* p);
+bool tsm_anycall_ready(tsm_proc_t* p);
 /* The body returned it: p is a server from now on. Takes server. */
 void tsm_server_become(tsm_proc_t* p, PyObject* server);
 enum tsm_run tsm_server_run(tsm_worker_t* w, tsm_proc_t* p);

@@ -239,6 +239,9 @@ tsm_receive_ready(tsm_proc_t* p)
     if (Py_IS_TYPE((PyObject*)p->wait, &TsmCall_Type)) {
         return tsm_call_ready(p);
     }
+    if (Py_IS_TYPE((PyObject*)p->wait, &TsmAnyCall_Type)) {
+        return tsm_anycall_ready(p);
+    }
     if ((p->flags & TSM_PF_TIMED_OUT) != 0) {
         return true;
     }

@@ -414,7 +414,7 @@ tsm_types_init(PyObject* module)
 {
     PyTypeObject* types[] = {&TsmPid_Type, &TsmRef_Type, &TsmTimer_Type, &TsmExit_Type,
                              &TsmDown_Type, &TsmReceive_Type, &TsmMethod_Type, &TsmBound_Type,
-                             &TsmAgentRef_Type, &TsmCall_Type, &TsmServer_Type};
+                             &TsmAgentRef_Type, &TsmCall_Type, &TsmServer_Type, &TsmAnyCall_Type};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (PyModule_AddType(module, types[i]) < 0) {
             return -1;

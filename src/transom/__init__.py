@@ -75,6 +75,8 @@ from transom._errors import TransomError as TransomError
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
 from transom._report import set_redaction as set_redaction
+from transom._requests import Answer as Answer
+from transom._requests import as_completed as as_completed
 from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop

@@ -529,6 +529,8 @@ def test_one_expression_everywhere() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
+        other = await Counter.start(3)  # type: Any
+        assert [answer.value async for answer in transom.as_completed([other.add(0)])] == [3]
         return sorted(first)
 
     async def _awaited(call: Any) -> Any:
@@ -584,6 +586,39 @@ async def test_gather() -> None:
     await nothing()
     for c in agents:
         transom.kill(transom.pid_of(c))
+
+
+@in_node()
+async def test_as_completed_labels_the_answers() -> None:
+    agents = {name: await Counter.start(n) for n, name in enumerate("abc")}  # type: dict[str, Any]
+    transom.send(transom.current_pid(), "mail")
+    calls = {name: c.add(10) for name, c in agents.items()}
+    calls["failing"] = agents["a"].fail("no")
+    calls["nobody"] = Counter.at("nobody").add(1)  # type: ignore[assignment]
+    found = {answer.label: answer async for answer in transom.as_completed(calls)}
+    assert {name: found[name].result() for name in "abc"} == {"a": 10, "b": 11, "c": 12}
+    assert found["nobody"].error is not None and found["nobody"].error.reason == "noproc"
+    with pytest.raises(transom.CallError, match="no"):
+        found["failing"].result()
+    assert await take() == "mail"
+    for c in agents.values():
+        transom.kill(transom.pid_of(c))
+
+
+@in_node()
+async def test_as_completed_gives_the_quick_before_the_slow_and_forgets_the_rest() -> None:
+    slow, quick = await Silent.start(), await Counter.start()  # type: Any, Any
+    answers = transom.as_completed([slow.hang(), quick.add(1)])
+    first = await anext(answers)
+    assert (first.label, first.value) == (1, 1)
+    await answers.aclose()  # type: ignore[attr-defined]
+    assert info(transom.current_pid(), "monitors") == []
+    with pytest.raises(TimeoutError):
+        async for _ in transom.as_completed([slow.hang()], timeout=0.002):
+            pass
+    assert info(transom.current_pid(), "monitors") == [] and messages() == []
+    transom.kill(transom.pid_of(slow))
+    transom.kill(transom.pid_of(quick))
 
 
 # -- races ------------------------------------------------------------------------------------------------------------
