@@ -34,6 +34,7 @@ typedef struct {
     uint64_t timeout_ns;
     uint8_t state;
     bool begun;
+    uint8_t a_settled; /* atomic: it is answered, or somebody else is to answer it */
     PyObject* args[1]; /* [0] is room for self */
 } TsmCall;
 
@@ -48,6 +49,8 @@ PyObject* tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns,
 /* Sends it without an answer. Takes call. */
 PyObject* tsm_call_cast(PyObject* call);
 /* The answer is there, or the time is up; from the driver. */
+PyObject* tsm_watch_calls(PyObject* m, PyObject* arg);
+void tsm_call_settle(TsmCall* call); /* by the agent */
 bool tsm_call_ready(tsm_proc_t* p);
 bool tsm_anycall_ready(tsm_proc_t* p);
 /* The body returned it: p is a server from now on. Takes server. */

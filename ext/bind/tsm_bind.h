@@ -37,6 +37,8 @@ typedef struct tsm_bind {
     PyObject* call_error;   /* (call, reason) -> CallError */
     PyObject* call_outside; /* (call) -> iterator: awaited in no process */
     PyObject* call_blocking; /* (call) -> the answer: asked for in no process */
+    PyObject* call_watch;   /* (call) -> None, or the circle it would close */
+    PyObject* call_unwatch; /* (call) the wait is over */
     PyObject* refused;      /* the class of an answer that is an error */
     PyObject* server_dispatch; /* (server, message) handles what is no plain call */
     PyObject* server_crashed;  /* (server, exception) -> coroutine: terminate, raise it */

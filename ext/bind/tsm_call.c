@@ -31,6 +31,7 @@ tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* 
     self->timeout_ns = timeout_ns;
     self->state = TSM_CALL_NEW;
     self->begun = false;
+    self->a_settled = 0;
     self->args[0] = NULL;
     for (Py_ssize_t i = 0; i < total; i++) {
         self->args[i + 1] = Py_NewRef(args[i]);
@@ -49,6 +50,54 @@ call_dealloc(PyObject* op)
     Py_XDECREF(self->name);
     Py_XDECREF(self->kwnames);
     PyObject_Free(op);
+}
+
+static PyObject*
+raise_error(TsmCall* self, PyObject* reason)
+{
+    PyObject* error = PyObject_CallFunctionObjArgs(tsm_bind.call_error, (PyObject*)self, reason, NULL);
+    if (error != NULL) {
+        PyErr_SetRaisedException(error);
+    }
+    return NULL;
+}
+
+/* ---- who waits for whom (transom/_cycles.py), when that is asked for ---- */
+
+static bool watching; /* changed by a program at will; a call sees it or not */
+
+PyObject*
+tsm_watch_calls(PyObject* Py_UNUSED(m), PyObject* arg)
+{
+    /* relaxed, both: a switch; the notes themselves are guarded by Python's dict. */
+    bool before = tsm_load_relaxed(&watching);
+    tsm_store_relaxed(&watching, arg == Py_True);
+    return PyBool_FromLong(before);
+}
+
+static bool
+is_watching(void)
+{
+    return TSM_UNLIKELY(tsm_load_relaxed(&watching)); /* relaxed: as above. */
+}
+
+void
+tsm_call_settle(TsmCall* call)
+{
+    /* release: pairs with call_get_open: who answers has settled before it calls back. */
+    tsm_store_release(&call->a_settled, 1);
+}
+
+static void
+unwatch(TsmCall* self)
+{
+    PyObject* exc = PyErr_GetRaisedException();
+    PyObject* done = PyObject_CallOneArg(tsm_bind.call_unwatch, (PyObject*)self);
+    if (done == NULL) {
+        PyErr_WriteUnraisable(tsm_bind.call_unwatch);
+    }
+    Py_XDECREF(done);
+    PyErr_SetRaisedException(exc);
 }
 
 /* ---- sending ---- */
@@ -210,21 +259,14 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
     return WAITS;
 }
 
-static PyObject*
-raise_error(TsmCall* self, PyObject* reason)
-{
-    PyObject* error = PyObject_CallFunctionObjArgs(tsm_bind.call_error, (PyObject*)self, reason, NULL);
-    if (error != NULL) {
-        PyErr_SetRaisedException(error);
-    }
-    return NULL;
-}
-
 /* What came of the call, after the runtime is left. Takes value. */
 static PyObject*
 conclude(TsmCall* self, enum step what, PyObject* value)
 {
     self->state = TSM_CALL_DONE;
+    if (is_watching()) {
+        unwatch(self);
+    }
     if (what == ANSWERED) {
         if (TSM_LIKELY((PyObject*)Py_TYPE(value) != tsm_bind.refused)) {
             return value;
@@ -236,11 +278,28 @@ conclude(TsmCall* self, enum step what, PyObject* value)
     return NULL;
 }
 
+/* -1: waiting for it would close a circle, or another exception. */
+static int
+watch(TsmCall* self)
+{
+    PyObject* circle = PyObject_CallOneArg(tsm_bind.call_watch, (PyObject*)self);
+    if (circle == Py_None) {
+        Py_DECREF(circle);
+        return 0;
+    }
+    if (circle != NULL) {
+        self->state = TSM_CALL_DONE;
+        (void)raise_error(self, circle);
+        Py_DECREF(circle);
+    }
+    return -1;
+}
+
 static int
 check_fresh(TsmCall* self)
 {
     if (self->state == TSM_CALL_NEW) {
-        return isolate(self);
+        return isolate(self) < 0 || (is_watching() && watch(self) < 0) ? -1 : 0;
     }
     tsm_proc_t* p = tsm_here("a call");
     if (p == NULL) {
@@ -467,6 +526,20 @@ call_get_timeout(PyObject* op, void* Py_UNUSED(closure))
     return ns == UINT64_MAX ? Py_NewRef(Py_None) : PyFloat_FromDouble((double)ns / 1e9);
 }
 
+static PyObject*
+call_get_open(PyObject* op, void* Py_UNUSED(closure))
+{
+    /* acquire: pairs with tsm_call_settle. */
+    return PyBool_FromLong(tsm_load_acquire(&((TsmCall*)op)->a_settled) == 0);
+}
+
+static PyObject*
+call_settle(PyObject* op, PyObject* Py_UNUSED(none))
+{
+    tsm_call_settle((TsmCall*)op);
+    Py_RETURN_NONE;
+}
+
 /* (args, kwargs): for whoever handles the call, in its process. */
 static PyObject*
 call_arguments(PyObject* op, PyObject* Py_UNUSED(none))
@@ -501,6 +574,7 @@ call_self(PyObject* op, PyObject* Py_UNUSED(memo))
 static PyMethodDef call_methods[] = {
     {"result", (PyCFunction)(void (*)(void))call_result, METH_VARARGS | METH_KEYWORDS, result_doc},
     {"send", call_send, METH_NOARGS, call_send_doc},
+    {"_settle", call_settle, METH_NOARGS, NULL},
     {"_arguments", call_arguments, METH_NOARGS, NULL},
     {"__copy__", call_self, METH_NOARGS, NULL},
     {"__deepcopy__", call_self, METH_O, NULL},
@@ -514,6 +588,7 @@ static PyGetSetDef call_getset[] = {
     {"_ref", call_get_ref, NULL, NULL, NULL},
     {"_method", call_get_method, NULL, NULL, NULL},
     {"_owner", call_get_owner, NULL, NULL, NULL},
+    {"_open", call_get_open, NULL, NULL, NULL},
     {"_timeout", call_get_timeout, NULL, NULL, NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -96,6 +96,7 @@ make_answer(Server* self, PyObject* value, answer_t* answer)
     if (self->call == NULL || self->call->ref == 0 || (self->flags & S_DEFERRED) != 0) {
         return 0;
     }
+    tsm_call_settle(self->call);
     answer->to = self->call->from;
     answer->sig = tsm_message_new(value, self->call->ref, false);
     return answer->sig == NULL ? -1 : 0;
@@ -381,5 +382,6 @@ PyTypeObject TsmServer_Type = {
 
 PyMethodDef tsm_server_methods[] = {
     {"_server", py_server, METH_NOARGS, NULL},
+    {"_watch_calls", tsm_watch_calls, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

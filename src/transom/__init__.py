@@ -56,6 +56,7 @@ from transom._core import unalias as unalias
 from transom._core import unlink as unlink
 from transom._core import unregister as unregister
 from transom._core import whereis as whereis
+from transom._cycles import detect_call_cycles as detect_call_cycles
 from transom._errors import AlreadyRunning as AlreadyRunning
 from transom._errors import AlreadyStarted as AlreadyStarted
 from transom._errors import CallError as CallError

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
-from transom import _call, _copying, _core, _errors, _gc, _instrument, _process, _report, _serve, _values
+from transom import _call, _copying, _core, _cycles, _errors, _gc, _instrument, _process, _report, _serve, _values
 
 _log = logging.getLogger("transom")
 _lock = threading.Lock()  # one start or stop at a time
@@ -46,6 +46,8 @@ _core._setup(
         "call_error": _call.error_of,
         "call_outside": _call.outside,
         "call_blocking": _call.blocking,
+        "call_watch": _cycles.watch,
+        "call_unwatch": _cycles.unwatch,
         "Refused": _call.Refused,
         "server_dispatch": _serve.dispatch,
         "server_crashed": _serve.crashed,

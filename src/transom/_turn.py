@@ -72,6 +72,7 @@ def defer() -> From:
     if server.call is None:
         raise RuntimeError("defer(): no call is being handled")
     server.flags |= DEFERRED
+    server.call._settle()
     return From(server.call._ref)
 
 

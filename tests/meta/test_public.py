@@ -18,7 +18,7 @@ PUBLIC = {
     "Agent", "AlreadyRunning", "AlreadyStarted", "Answer", "Call", "CallError", "CallTimeout", "ChildSpec", "Crash", "Down", "Exit", "Exited", "ForkedError", "From", "Killed", "NameTaken", "NoProcess",
     "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "Ref", "SpawnOptions", "StartError", "Stop", "Timer",
     "TransomError",
-    "alias", "as_completed", "cancel_timer", "continue_with", "current_pid", "defer", "demonitor", "exit", "gather", "hibernate", "idle_timeout", "is_alive", "kill", "link", "make_ref", "method",
+    "alias", "as_completed", "cancel_timer", "continue_with", "current_pid", "defer", "demonitor", "detect_call_cycles", "exit", "gather", "hibernate", "idle_timeout", "is_alive", "kill", "link", "make_ref", "method",
     "monitor", "node_info", "pid_of", "process_info", "processes", "read_timer", "receive", "reductions", "register",
     "registered", "run", "send", "send_after", "set_label", "set_priority", "set_redaction", "sleep", "spawn", "spawn_link",
     "spawn_monitor", "spawn_opt", "start", "stop", "stop_after", "trap_exit", "unalias", "unlink", "unregister", "whereis",

@@ -572,6 +572,70 @@ async def test_a_call_is_awaited_once() -> None:
     transom.kill(transom.pid_of(c))
 
 
+class Link(transom.Agent):
+    """Passes a call on to the next; the last one answers."""
+
+    def init(self, following: Any = None) -> None:
+        self.following = following
+
+    async def ask(self, how: str) -> Any:
+        if self.following is None:
+            return "the end"
+        return await self.following.ask(how) if how == "await" else self.following.ask(how).result()
+
+    def close_circle(self, first: Any) -> None:
+        self.following = first
+
+    def call_back(self, who: transom.Pid) -> str:
+        """Answers, and calls its caller afterwards: no circle."""
+        transom.continue_with(who)
+        return "answered"
+
+    async def handle_continue(self, value: Any) -> None:
+        await Link.at(value).close_circle(None)  # type: ignore[func-returns-value]
+
+    async def talk(self, other: Any) -> Any:
+        return await other.call_back(transom.current_pid())
+
+
+@pytest.mark.parametrize("how", ["await", "result"])
+@pytest.mark.parametrize("length", [2, 3])
+def test_a_circle_of_calls_is_found(how: str, length: int) -> None:
+    async def main() -> None:
+        last = await Link.start()  # type: Any
+        ring = [last]
+        for _ in range(length - 1):
+            ring.insert(0, await Link.start(ring[0]))
+        assert await ring[0].ask(how) == "the end"
+        await last.close_circle(ring[0])
+        with pytest.raises(transom.CallError, match="circle"):
+            await ring[0].ask(how)
+        for agent in ring:
+            transom.kill(transom.pid_of(agent))
+
+    before = transom.detect_call_cycles(True)
+    try:
+        run_node(main)
+    finally:
+        transom.detect_call_cycles(before)
+
+
+def test_calling_back_after_the_answer_is_no_circle() -> None:
+    async def main() -> None:
+        a, b = await Link.start(), await Link.start()  # type: Any, Any
+        for _ in range(scaled(200)):
+            assert await a.talk(b) == "answered"
+            await transom.sys.get_state(b)  # it has called back: else the next talk would be a real circle
+        for agent in (a, b):
+            transom.kill(transom.pid_of(agent))
+
+    before = transom.detect_call_cycles(True)
+    try:
+        run_node(main, schedulers=2)
+    finally:
+        transom.detect_call_cycles(before)
+
+
 # -- many at once -----------------------------------------------------------------------------------------------------
 
 
