@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages
+from benchmarks.transom_side import agents, call, latency, lifecycle, memory, mesh, messages
 
 side.main(
     {
@@ -11,6 +11,8 @@ side.main(
         "down": lifecycle.spawn_down,
         "timer": lifecycle.timer,
         "call": call.call,
+        "agent-call": agents.call,
+        "agent-memory": agents.idle_bytes,
         "latency": latency.latency,
         "bytes": memory.idle_bytes,
         "million": memory.million,
