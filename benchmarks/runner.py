@@ -111,7 +111,7 @@ def _flatten(result: dict[str, object]) -> Values:
     for key, value in result.items():
         if isinstance(value, list):
             prefix = "" if key == "samples" else f"{key}_"
-            for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+            for name, share in (("p50", 0.5), ("p99", 0.99), ("p999", 0.999), ("max", 1.0)):
                 values[f"{prefix}{name}_us"] = percentile(value, share) / 1000
         elif isinstance(value, int | float):
             values[key] = float(value)

@@ -404,6 +404,136 @@ IDLE = Scenario(
     rounds=3,
 )
 
+def pauses(count: int, name: str, what: str, *, rounds: int) -> Scenario:
+    """Gaps that a ticking process sees beside a crowd at steady churn."""
+    load: dict[str, int | str] = {"scenario": "pauses", "n": count, "seconds": 12}
+    stock = replace(peer("asyncio", "asyncio", loop="stock", **load), rounds=1)
+    gil = replace(peer("asyncio-gil", "asyncio, GIL build", loop="stock", **load), rounds=1)
+    claim = Claim(
+        text="gap of a 1 ms ticker, p99.9",
+        entry="transom",
+        over=None,
+        metric="p999_us",
+        sense="at most",
+        limit=10_000,
+        unit="us",
+    )
+    return Scenario(
+        name=f"pauses-{name}",
+        title=f"pauses beside {what} processes at work, two schedulers",
+        short=f"pauses at {what}",
+        about=f"{what} processes with three small attributes each. Every second 20,000 of them are sent a message and"
+        " answer, 1,000 crash, each with a cycle in its state, and are started again. A process sleeps 1 ms at a time;"
+        " the gaps between its turns are what is measured, so the timer's own millisecond is in them (all three count"
+        " at least one and at most two). `collections` of the cyclic collector during that, the longest of them, and"
+        " the same while the processes were made. asyncio with the collector as it comes; Erlang has none that stops"
+        " all.",
+        metrics=(
+            Metric(key="p999_us", label="p99.9 us"),
+            Metric(key="p50_us", label="p50 us"),
+            Metric(key="p99_us", label="p99 us"),
+            Metric(key="max_us", label="max us"),
+            Metric(key="collections", label="collections"),
+            Metric(key="gc_max_ms", label="longest, ms", digits=1),
+            Metric(key="gc_build", label="collections at the start"),
+            Metric(key="gc_build_max_ms", label="longest, ms", digits=1),
+        ),
+        entries=(transom(2, **load), erlang(2, **load), stock, gil),
+        claims=(claim,) if count <= 100_000 else (),
+        rounds=rounds,
+        timeout=240,
+    )
+
+
+PAUSES = (
+    pauses(10_000, "10k", "10,000", rounds=3),
+    pauses(100_000, "100k", "100,000", rounds=3),
+    pauses(1_000_000, "1m", "1,000,000", rounds=1),
+)
+
+ROUNDS = Scenario(
+    name="rounds",
+    title="resident memory after a million processes with cyclic state, nobody collecting",
+    short="memory after a million lives",
+    about="One process after the other is started, makes objects that refer to each other, and ends; the collector is"
+    " switched off. Growth of resident memory over all rounds, in percent, after a warm-up of a tenth. (Erlang has no"
+    " cycles: the same amount of state. asyncio: tasks, a tenth of the rounds, with the collector off and on.)",
+    metrics=(
+        Metric(key="growth_percent", label="growth, %", digits=2),
+        Metric(key="before_mb", label="MB before"),
+        Metric(key="ns", label="ns a round"),
+    ),
+    entries=(
+        transom(n=1_000_000),
+        erlang(n=1_000_000),
+        replace(peer("asyncio", "asyncio, collector off", loop="stock", gc="off", n=100_000), rounds=1),
+        replace(peer("asyncio", "asyncio", loop="stock", gc="on", n=100_000), rounds=1),
+    ),
+    claims=(
+        Claim(
+            text="growth of resident memory",
+            entry="transom",
+            over=None,
+            metric="growth_percent",
+            sense="at most",
+            limit=2.0,
+            unit="%",
+        ),
+    ),
+    rounds=3,
+    timeout=180,
+)
+
+STATE = Scenario(
+    name="state",
+    title="memory of an idle process with three small attributes, 100,000 of them",
+    short="memory of an idle process with state",
+    about="As `bytes`, of processes that keep an object with three attributes. For Erlang an empty process.",
+    metrics=(Metric(key="bytes", label="bytes"),),
+    entries=(transom(scenario="bytes-state", n=100_000), erlang(scenario="bytes", n=100_000)),
+    claims=(
+        Claim(
+            text="resident bytes",
+            entry="transom",
+            over=None,
+            metric="bytes",
+            sense="at most",
+            limit=700,
+            unit="bytes",
+        ),
+    ),
+    rounds=3,
+)
+
+LIVE = Scenario(
+    name="live",
+    title="ten million live processes",
+    short="ten million live processes",
+    about="Ten million processes are alive at once, each has received a message and answered it. Bytes are growth of"
+    " resident memory divided by them. Erlang with a tenth of them: ten million would not fit 24 GB.",
+    metrics=(
+        Metric(key="seconds", label="s", digits=1),
+        Metric(key="live", label="alive at once"),
+        Metric(key="live_share", label="share alive at once", digits=2),
+        Metric(key="bytes", label="bytes"),
+        Metric(key="peak_mb", label="peak MB"),
+    ),
+    entries=(transom(2, n=10_000_000), erlang(2, n=1_000_000)),
+    claims=(
+        Claim(
+            text="alive at once",
+            entry="transom",
+            over=None,
+            metric="live_share",
+            sense="at least",
+            limit=1.0,
+            unit="of all",
+        ),
+    ),
+    rounds=1,
+    timeout=180,
+)
+
 ALL = (
     HOP,
     SPLIT,
@@ -420,6 +550,10 @@ ALL = (
     BYTES,
     MILLION,
     IDLE,
+    *PAUSES,
+    ROUNDS,
+    STATE,
+    LIVE,
 )
 
 

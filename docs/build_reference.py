@@ -21,7 +21,7 @@ HEAD = "<!-- Written by docs/build_reference.py from the docstrings. Change thos
 
 # The order of the page. What is public and not named here comes last, so nothing gets lost.
 SECTIONS = {
-    "The node": "run start stop node_info",
+    "The node": "run start stop node_info gc_info",
     "Processes": "spawn spawn_link spawn_monitor spawn_opt SpawnOptions current_pid processes is_alive process_info "
     "set_priority set_label reductions Pid",
     "Messages": "send receive alias unalias make_ref Ref",

@@ -35,4 +35,5 @@ echo "gil-test: using $("$python" -VV)"
 $venv/bin/python -m pip --disable-pip-version-check install -q --only-binary :all: -r scripts/requirements-dev.txt
 rm -rf build/lib.* build/bdist.*
 $venv/bin/python -m pip --disable-pip-version-check install -q --no-build-isolation --no-deps .
-exec $venv/bin/python -m pytest "$@"
+# The warning that the GIL is on would stand in the output of every program the tests start.
+PYTHONWARNINGS="ignore:the GIL is on:RuntimeWarning" exec $venv/bin/python -m pytest "$@"

@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import agents, call, latency, lifecycle, memory, mesh, messages
+from benchmarks.transom_side import agents, call, latency, lifecycle, memory, mesh, messages, pauses
 
 side.main(
     {
@@ -17,5 +17,9 @@ side.main(
         "bytes": memory.idle_bytes,
         "million": memory.million,
         "idle": memory.idle_cpu,
+        "pauses": pauses.pauses,
+        "rounds": pauses.rounds,
+        "live": memory.live,
+        "bytes-state": memory.state_bytes,
     }
 )

@@ -6,8 +6,10 @@
 #include "base/tsm_clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -368,4 +370,26 @@ tsm_thread_cpu_ns(tsm_os_thread_t* t)
     (void)t;
 #endif
     return 0;
+}
+
+bool
+tsm_thread_sleeps(uint64_t tid)
+{
+#ifdef __linux__
+    char path[64], text[256];
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%llu/stat", (unsigned long long)tid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+        ssize_t n = read(fd, text, sizeof(text) - 1);
+        (void)close(fd);
+        text[n > 0 ? n : 0] = '\0';
+        const char* name_end = strrchr(text, ')'); /* "42 (a name) R ..." */
+        if (name_end != NULL && name_end[1] == ' ') {
+            return name_end[2] != 'R';
+        }
+    }
+#else
+    (void)tid;
+#endif
+    return true;
 }

@@ -53,6 +53,9 @@ uint64_t tsm_gettid(void);
 
 /* Processor time the thread has used, ns; 0 when the system does not tell. */
 uint64_t tsm_thread_cpu_ns(tsm_os_thread_t* t);
+/* False when the thread (tsm_gettid) runs or waits only for a processor; true when it
+ * sleeps in the kernel, and where that cannot be told. */
+bool tsm_thread_sleeps(uint64_t tid);
 
 /* Cores this program may use now, at least 1; respects the affinity mask. */
 int tsm_ncpu(void);

@@ -59,6 +59,8 @@ enum tsm_run tsm_server_run(tsm_worker_t* w, tsm_proc_t* p);
 /* The coroutine that stands in a server (or body), or NULL. Borrowed. */
 PyObject* tsm_server_coro(tsm_proc_t* p);
 
+/* The state of a server. Borrowed; NULL: none. */
+PyObject* tsm_server_agent(tsm_proc_t* p);
 /* What Python keeps with a server: a dict or None. New reference. */
 PyObject* tsm_server_extra(tsm_proc_t* p);
 

@@ -23,6 +23,7 @@ typedef struct tsm_pyworker {
     PyObject* stop;     /* StopIteration, used again and again (receive) */
     uint32_t probes;    /* monitor only: answered in a row */
     uint64_t probe_ns;  /* monitor only: the run they belong to */
+    struct tsm_reclaim* reclaim; /* tsm_reclaim.c; NULL until first needed */
 } tsm_pyworker_t;
 
 typedef struct tsm_bind {
@@ -137,6 +138,15 @@ enum tsm_run tsm_body_waits(tsm_worker_t* w, tsm_proc_t* p);
 /* The caller's context for a new process, or NULL where it is empty. -1: error. */
 int tsm_context_inherit(PyObject** context);
 
+/* ---- reclaiming (tsm_reclaim.c): cycles that only a process held go when it ends ---- */
+int tsm_reclaim_init(void);
+/* Remembers op (borrowed) as held by the process that ends, if it may be part of a cycle. */
+void tsm_reclaim_hold(tsm_worker_t* w, PyObject* op);
+void tsm_reclaim_hold_process(tsm_worker_t* w, tsm_proc_t* p);
+/* Drops what was remembered, cycles included; user mode. */
+void tsm_reclaim_run(tsm_worker_t* w);
+void tsm_reclaim_thread_end(tsm_worker_t* w);
+
 /* ---- receive (tsm_receive.c) ---- */
 int tsm_receive_init(void);
 bool tsm_receive_ready(tsm_proc_t* p);
@@ -160,7 +170,7 @@ PyObject* tsm_post(tsm_pid_t pid, tsm_sig_t* sig);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
-extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[];
+extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
 PyObject* tsm_origin_of(tsm_proc_t* p);
 int tsm_origin_set(tsm_proc_t* p, PyObject* origin);

@@ -68,7 +68,7 @@ context_leave(tsm_worker_t* w, tsm_proc_t* p)
 
 /* The exception set now, as an exit reason; user mode. */
 static PyObject*
-reason_of_exception(void)
+reason_of_exception(tsm_worker_t* w)
 {
     PyObject* exc = PyErr_GetRaisedException();
     PyObject* reason = NULL;
@@ -87,6 +87,7 @@ reason_of_exception(void)
         PyErr_WriteUnraisable(exc);
         reason = Py_NewRef(tsm_bind.s_killed);
     }
+    tsm_reclaim_hold(w, exc); /* its traceback holds the frames */
     Py_DECREF(exc);
     return reason;
 }
@@ -121,8 +122,11 @@ report(tsm_pid_t pid, PyObject* reason, PyObject* name, PyObject* origin, PyObje
 
 /* A dead process raised something on its way out. */
 static void
-swallow_unwinding(void)
+swallow_unwinding(tsm_worker_t* w)
 {
+    PyObject* exc = PyErr_GetRaisedException();
+    tsm_reclaim_hold(w, exc);
+    PyErr_SetRaisedException(exc);
     if (PyErr_ExceptionMatches(tsm_bind.killed) || PyErr_ExceptionMatches(PyExc_GeneratorExit)
         || PyErr_ExceptionMatches(tsm_bind.stop)) {
         PyErr_Clear();
@@ -146,8 +150,9 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
         tsm_user_begin(w);
         Py_XDECREF(result);
         if (result == NULL) {
-            swallow_unwinding();
+            swallow_unwinding(w);
         }
+        tsm_reclaim_run(w);
         tsm_user_end(w);
         return;
     }
@@ -157,8 +162,9 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     PyObject* details = tsm_server_extra(p);
     p->flags |= TSM_PF_ENDING;
     tsm_user_begin(w);
-    PyObject* reason = result == NULL ? reason_of_exception() : Py_NewRef(tsm_bind.s_normal);
+    PyObject* reason = result == NULL ? reason_of_exception(w) : Py_NewRef(tsm_bind.s_normal);
     Py_XDECREF(result);
+    tsm_reclaim_run(w); /* before anybody hears of the end */
     PyObject* keep = Py_NewRef(reason);
     tsm_user_end(w);
     if ((p->flags & TSM_PF_DEAD) == 0) {
@@ -260,6 +266,7 @@ run_call(tsm_worker_t* w, tsm_proc_t* p)
     if (result != NULL && PyCoro_CheckExact(result)) {
         (void)tsm_bury_term(p->body);
         p->body = result;
+        tsm_hide_body(result);
         p->flags |= TSM_PF_COROUTINE;
         if ((p->flags & TSM_PF_PINNED) == 0) {
             p->flags &= ~(uint32_t)TSM_PF_THREADED;
@@ -322,9 +329,13 @@ unwind(tsm_worker_t* w, tsm_proc_t* p)
     }
     Py_XDECREF(result);
     if (how == PYGEN_ERROR) {
-        swallow_unwinding();
+        swallow_unwinding(w);
     }
     forget_delivered(w);
+    PyObject* wait = p->wait; /* what it matched may be part of what it held */
+    p->wait = NULL;
+    Py_XDECREF(wait);
+    tsm_reclaim_run(w);
     tsm_user_end(w);
 }
 
@@ -351,6 +362,9 @@ tsm_body_run(tsm_worker_t* w, tsm_proc_t* p)
         }
     }
     context_leave(w, p);
+    if (how == TSM_RUN_ENDED) {
+        tsm_reclaim_hold_process(w, p);
+    }
     return how;
 }
 

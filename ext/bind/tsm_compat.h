@@ -9,6 +9,9 @@
  *   pending interpreter work       eval_breaker bits  eval_breaker bits eval_breaker bits (layout as 3.13)
  *   is a thread attached           tstate->state      unknown           tstate->state
  *   probe: does it run Python      bit 6, a no-op     unavailable       bit 6
+ *   counts of one thread's objects ob_ref_* fields    ob_refcnt         nothing counts as private
+ *   locals of a returning frame    gi_iframe words    gi_iframe words   none are found
+ *   hiding bodies from collection  untracked          not done          not done
  */
 #ifndef TSM_COMPAT_H
 #define TSM_COMPAT_H
@@ -88,11 +91,158 @@ tsm_probe_answered(PyThreadState* ts)
 #endif
 }
 
+/* op was made by this thread and will be dropped by another one: the thread's own count is
+ * moved into the shared one. Else the other thread would queue op for this one to free,
+ * which may sleep for long. */
+static inline void
+tsm_disown(PyObject* op)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000
+    uint32_t local = op->ob_ref_local;
+    Py_ssize_t seen = __atomic_load_n(&op->ob_ref_shared, __ATOMIC_RELAXED);
+    if (op->ob_tid != _Py_ThreadId() || local == UINT32_MAX || (seen & 3) > 1) {
+        return; /* not ours, immortal, queued or merged already */
+    }
+    /* The order of _Py_ExplicitMergeRefcount: nobody takes op for ours once it is merged. */
+    __atomic_store_n(&op->ob_ref_local, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&op->ob_tid, 0, __ATOMIC_RELAXED);
+    Py_ssize_t merged;
+    do {
+        merged = (((seen >> 2) + (Py_ssize_t)local) << 2) | 3;
+    } while (!__atomic_compare_exchange_n(&op->ob_ref_shared, &seen, merged, false,
+                                          __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+#else
+    (void)op;
+#endif
+}
+
 /* No variable is set in this context (or there is none). */
 static inline bool
 tsm_context_is_empty(PyObject* context)
 {
     return context == NULL || Py_TYPE(context)->tp_as_mapping->mp_length(context) == 0;
+}
+
+/* ---- reclaiming (tsm_reclaim.c) ---- */
+
+#if PY_VERSION_HEX < 0x030E0000
+#define TSM_CAN_RECLAIM 1
+#else
+#define TSM_CAN_RECLAIM 0
+#endif
+
+/* Made by the calling thread, mortal, and no other thread has ever left a trace in its
+ * count: neither a reference nor the mark of a weak one. Its count is then exact, and as
+ * long as this stays true no thread can take a reference out of a container without that
+ * container's lock (_Py_TryIncrefCompare refuses a shared count of zero). */
+static inline bool
+tsm_rc_is_private(PyObject* op)
+{
+#if !TSM_CAN_RECLAIM
+    (void)op;
+    return false;
+#elif defined(Py_GIL_DISABLED)
+    return __atomic_load_n(&op->ob_tid, __ATOMIC_RELAXED) == _Py_ThreadId()
+           && __atomic_load_n(&op->ob_ref_local, __ATOMIC_RELAXED) != UINT32_MAX
+           && __atomic_load_n(&op->ob_ref_shared, __ATOMIC_ACQUIRE) == 0;
+#else
+    Py_ssize_t offset = Py_TYPE(op)->tp_weaklistoffset;
+    return !_Py_IsImmortal(op)
+           && (offset == 0 || *(PyObject**)(void*)((char*)op + offset) == NULL);
+#endif
+}
+
+/* The count of a private object. */
+static inline Py_ssize_t
+tsm_rc(PyObject* op)
+{
+#ifdef Py_GIL_DISABLED
+    return (Py_ssize_t)__atomic_load_n(&op->ob_ref_local, __ATOMIC_RELAXED);
+#else
+    return Py_REFCNT(op);
+#endif
+}
+
+/* The lock that critical sections take. The caller neither detaches nor blocks before it
+ * unlocks. */
+static inline bool
+tsm_object_trylock(PyObject* op)
+{
+#ifdef Py_GIL_DISABLED
+    uint8_t unlocked = 0;
+    return __atomic_compare_exchange_n(&op->ob_mutex._bits, &unlocked, 1 /* _Py_LOCKED */, false,
+                                       __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+#else
+    (void)op;
+    return true;
+#endif
+}
+
+static inline void
+tsm_object_unlock(PyObject* op)
+{
+#ifdef Py_GIL_DISABLED
+    PyMutex_Unlock(&op->ob_mutex);
+#else
+    (void)op;
+#endif
+}
+
+/* The dict an instance keeps its attributes in, once it was asked for; borrowed or NULL. */
+static inline PyObject*
+tsm_managed_dict(PyObject* op)
+{
+#if !TSM_CAN_RECLAIM
+    (void)op;
+    return NULL;
+#else
+    if ((Py_TYPE(op)->tp_flags & Py_TPFLAGS_MANAGED_DICT) == 0) {
+        return NULL;
+    }
+#ifdef Py_GIL_DISABLED
+    return __atomic_load_n((PyObject**)(void*)op - 1, __ATOMIC_ACQUIRE);
+#else
+    return ((PyObject**)(void*)op)[-3];
+#endif
+#endif
+}
+
+/* Is this the innermost frame the thread runs? */
+static inline bool
+tsm_coro_is_current(PyThreadState* ts, PyObject* coro)
+{
+    return (void*)ts->current_frame == (void*)((PyCoroObject*)coro)->cr_iframe;
+}
+
+/* Variables, cells and closure of a coroutine's frame, whatever its state; entries may be
+ * NULL. The words before them: see _PyInterpreterFrame. */
+static inline PyObject**
+tsm_coro_locals(PyObject* coro, Py_ssize_t* n)
+{
+#if TSM_CAN_RECLAIM
+    enum { EXECUTABLE = 0, LOCALSPLUS = 9 };
+    PyObject** frame = ((PyCoroObject*)coro)->cr_iframe;
+    *n = ((PyCodeObject*)frame[EXECUTABLE])->co_nlocalsplus;
+    return frame + LOCALSPLUS;
+#else
+    (void)coro;
+    *n = 0;
+    return NULL;
+#endif
+}
+
+/* A process's coroutine is alive as long as the process, which the collector does not
+ * see; that it need not look at it either halves its pauses. What the coroutine refers to
+ * counts as referred to from outside, which is right. gen_dealloc of the GIL build would
+ * not bear it. */
+static inline void
+tsm_hide_body(PyObject* coro)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000
+    PyObject_GC_UnTrack(coro);
+#else
+    (void)coro;
+#endif
 }
 
 #endif

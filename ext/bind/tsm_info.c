@@ -333,6 +333,28 @@ ask_active(tsm_proc_t* p, tsm_pid_t pid, PyObject* items)
     return request.answer != NULL ? request.answer : Py_NewRef(Py_None);
 }
 
+/* Of a sleeping process this thread becomes the owner for a moment. False: it is awake. */
+static bool
+ask_idle(tsm_proc_t* p, tsm_pid_t pid, PyObject* items, PyObject** answer)
+{
+    /* sc, both: against stop, which unsets a_running, then waits for the visitors to go,
+     * and ends what is left of the processes as their only owner. */
+    (void)tsm_add_sc(&tsm_sched.a_visitors, 1);
+    bool claimed = tsm_load_sc(&tsm_sched.a_running) != 0 && tsm_inbox_claim_any(&p->inbox);
+    if (claimed) {
+        *answer = Py_NewRef(Py_None);
+        if (tsm_ptab_get_any(pid) == p) { /* still this life */
+            Py_SETREF(*answer, tsm_info_hook(p, items, TSM_ST_WAITING));
+        }
+        tsm_unclaim_any(p);
+        if (*answer == NULL) {
+            PyErr_NoMemory();
+        }
+    }
+    (void)tsm_sub_sc(&tsm_sched.a_visitors, 1); /* sc: as above. */
+    return claimed;
+}
+
 /* The answer, or None when pid is dead. */
 static PyObject*
 ask(tsm_pid_t pid, PyObject* items)
@@ -351,15 +373,11 @@ ask(tsm_pid_t pid, PyObject* items)
         }
         return tsm_done(answer);
     }
-    if (!tsm_inbox_claim_any(&p->inbox)) {
-        return ask_active(p, pid, items);
+    PyObject* answer = NULL;
+    if (ask_idle(p, pid, items, &answer)) {
+        return answer;
     }
-    PyObject* answer = Py_NewRef(Py_None);
-    if (tsm_ptab_get_any(pid) == p) { /* still this life */
-        Py_SETREF(answer, tsm_info_hook(p, items, TSM_ST_WAITING));
-    }
-    tsm_unclaim_any(p);
-    return answer == NULL ? PyErr_NoMemory() : answer;
+    return ask_active(p, pid, items);
 }
 
 static int
@@ -584,7 +602,16 @@ py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
         "offslot_runs", off, "steals", sum.steals, "occupied", occupied);
 }
 
+/* _activity() -> (turns of processes, live processes), for the monitor's decisions. */
+static PyObject*
+py_activity(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    unsigned long long spawned = tsm_ptab_spawned_any(), died = tsm_ptab_died_any();
+    return Py_BuildValue("(KK)", totals().switches, spawned > died ? spawned - died : 0ULL);
+}
+
 PyMethodDef tsm_info_methods[] = {
+    {"_activity", py_activity, METH_NOARGS, NULL},
     {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, process_info_doc},
     {"is_alive", py_is_alive, METH_O, is_alive_doc},
     {"processes", py_processes, METH_NOARGS, processes_doc},

@@ -63,6 +63,7 @@ static void
 thread_end(tsm_worker_t* w)
 {
     tsm_pyworker_t* py = w->py;
+    tsm_reclaim_thread_end(w);
     thread_forget(py);
     PyThreadState_Clear(py->ts);
     tsm_store_release(&w->py, NULL); /* release: as in thread_begin. */
@@ -99,6 +100,7 @@ detached(tsm_worker_t* w)
 static void
 safepoint(tsm_worker_t* w)
 {
+    tsm_reclaim_run(w);
     if (!tsm_eval_pending(((tsm_pyworker_t*)w->py)->ts)) {
         return;
     }
@@ -219,6 +221,12 @@ all_unwound(void)
     return tsm_ptab_live_any() == 0;
 }
 
+static bool
+no_visitors(void)
+{
+    return tsm_load_sc(&tsm_sched.a_visitors) == 0; /* sc: as in ask_idle, tsm_info.c. */
+}
+
 /* Until done() or the time has come. Detached between looks; the looks get rarer, a
  * short wait stays short. */
 static void
@@ -293,6 +301,7 @@ py_stop(PyObject* Py_UNUSED(m), PyObject* args)
     Py_BEGIN_ALLOW_THREADS
     all_ended = tsm_sched_stop(deadline_ns > now_ns ? (int64_t)(deadline_ns - now_ns) : 0);
     Py_END_ALLOW_THREADS
+    wait_until(no_visitors, UINT64_MAX); /* each stays for microseconds */
     end_leftovers();
     tsm_ptimer_clear();
     tsm_flush();

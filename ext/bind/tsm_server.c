@@ -76,6 +76,12 @@ tsm_server_coro(tsm_proc_t* p)
 }
 
 PyObject*
+tsm_server_agent(tsm_proc_t* p)
+{
+    return p->body == NULL ? NULL : ((Server*)p->body)->agent;
+}
+
+PyObject*
 tsm_server_extra(tsm_proc_t* p)
 {
     PyObject* extra = (p->flags & TSM_PF_SERVER) != 0 ? ((Server*)p->body)->extra : NULL;

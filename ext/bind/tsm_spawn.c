@@ -149,6 +149,9 @@ static int
 prepare(tsm_proc_t* p, PyObject* body, bool coroutine, PyObject* context, const options_t* options)
 {
     p->body = body;
+    if (coroutine) {
+        tsm_hide_body(body);
+    }
     p->flags = (coroutine ? TSM_PF_COROUTINE : TSM_PF_THREADED)
                | (options->trap_exit ? TSM_PF_TRAP_EXIT : 0u)
                | (options->pinned ? TSM_PF_PINNED | TSM_PF_THREADED : 0u);
@@ -196,7 +199,15 @@ spawned(tsm_pid_t pid, tsm_pid_t parent, const options_t* options, uint64_t ref)
         return pid_op;
     }
     PyObject* ref_op = tsm_ref_object(ref, parent);
-    return ref_op == NULL ? (Py_DECREF(pid_op), NULL) : Py_BuildValue("NN", pid_op, ref_op);
+    PyObject* both = ref_op == NULL ? NULL : PyTuple_New(2);
+    if (both == NULL) {
+        Py_DECREF(pid_op);
+        Py_XDECREF(ref_op);
+        return NULL;
+    }
+    PyTuple_SET_ITEM(both, 0, pid_op);
+    PyTuple_SET_ITEM(both, 1, ref_op);
+    return both;
 }
 
 static PyObject*
@@ -227,6 +238,9 @@ spawn(const options_t* options, PyObject* const* args, Py_ssize_t n, PyObject* k
     PyObject* body = make_body(args[0], args + 1, n - 1, kwnames, &coroutine);
     if (body == NULL) {
         return NULL;
+    }
+    if (coroutine) {
+        tsm_disown(body); /* it ends on whatever thread runs it last */
     }
     PyObject* context = NULL; /* made here: it may run user code */
     if (tsm_context_inherit(&context) < 0) {

@@ -198,6 +198,9 @@ typedef struct tsm_proc {
     uint32_t a_draining;    /* signals taken from the inbox are being acted on */
     /* under the lock of tsm_name.c; sc where registering meets dying */
     tsm_sig_t* a_name;
+    /* written under the lock of the wheel they hang in (sched/tsm_ptimer.h); outlives this
+     * life, as a late timer may still stand in it */
+    struct tsm_timer* a_timers; /* that will send to this process, but for `timer` */
     /* set once in tsm_ptab */
     uint32_t idx;
     /* owner, or the run queue it stands in */

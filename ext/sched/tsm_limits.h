@@ -10,7 +10,7 @@
 #define TSM_CLOCK_EVERY 16u   /* picks between two looks at the clock */
 #define TSM_STUCK_NS 10000000 /* tier 3: so long in native code costs the slot */
 #define TSM_URGENT_NS 4000000  /* the same when a signal may end its process */
-#define TSM_STUCK_MAX_NS 30000000 /* so long even when it had no processor time */
+#define TSM_STUCK_MAX_NS 30000000 /* so long asleep with the interpreter attached: the same */
 #define TSM_TICK_NS 2000000   /* monitor period while anything runs */
 #define TSM_REST_NS 100000000 /* monitor period while all slots are idle */
 #define TSM_GRACE_REDS 100000 /* what a dead process may use for its finally blocks */

@@ -75,9 +75,14 @@ is_stuck(tsm_slot_t* slot, tsm_worker_t* w, uint64_t stuck_ns, uint64_t limit_ns
     if (slot->seen_cpu_ns == 0) {
         slot->seen_cpu_ns = cpu_ns;
     }
-    return stuck_ns >= limit_ns
-           && (tsm_sched.hooks.detached(w) || stuck_ns >= TSM_STUCK_MAX_NS
-               || cpu_ns - slot->seen_cpu_ns >= limit_ns / 2);
+    if (stuck_ns < limit_ns) {
+        return false;
+    }
+    if (tsm_sched.hooks.detached(w) || cpu_ns - slot->seen_cpu_ns >= limit_ns / 2) {
+        return true;
+    }
+    /* relaxed: fixed before the worker took its first slot. */
+    return stuck_ns >= TSM_STUCK_MAX_NS && tsm_thread_sleeps(tsm_load_relaxed(&w->a_tid));
 }
 
 static void

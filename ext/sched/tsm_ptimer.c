@@ -33,6 +33,23 @@ wake_holder(tsm_slot_t* slot)
     }
 }
 
+static bool
+target_lives(tsm_pid_t to)
+{
+    tsm_proc_t* p = tsm_ptab_get_any(to);
+    return p != NULL && !tsm_inbox_is_dead(&p->inbox);
+}
+
+static void
+discard(tsm_ptimer_t* timer)
+{
+    if (timer->name != NULL && tsm_bury_term(timer->name) < 0) {
+        tsm_hooks.term_unref(timer->name);
+    }
+    tsm_bury(timer->sig);
+    tsm_free_kind(timer, TSM_KIND_TIMER);
+}
+
 int
 tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
                tsm_sig_t* sig, tsm_timer_handle_t* handle)
@@ -41,7 +58,9 @@ tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
     if (timer == NULL) {
         return TSM_E_NOMEM;
     }
-    tsm_slot_t* slot = home_slot();
+    bool grouped = name == NULL && sig->kind != TSM_SIG_TIMEOUT;
+    tsm_proc_t* p = grouped ? tsm_ptab_get_any(to) : NULL;
+    tsm_slot_t* slot = p == NULL ? home_slot() : &tsm_sched.slots[p->idx % tsm_sched.slot_count];
     *timer = (tsm_ptimer_t){.sig = sig, .to = to, .name = name, .name_hash = name_hash};
     uint64_t id = tsm_ref_new();
     if (sig->kind == TSM_SIG_TIMEOUT) {
@@ -49,20 +68,18 @@ tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
     }
     *handle = (tsm_timer_handle_t){timer, id, slot->id};
     tsm_timer_init(&timer->t, id, slot->id);
+    timer->t.group = p == NULL ? NULL : &p->a_timers;
     if (tsm_wheel_set_any(&slot->wheel, &timer->t, tsm_wheel_deadline_ms(tsm_now_ns(), delay_ns))) {
         wake_holder(slot);
     }
-    return TSM_OK;
-}
-
-static bool
-target_lives(const tsm_ptimer_t* timer)
-{
-    if (timer->name != NULL) {
-        return true; /* a name is resolved when the timer fires */
+    if (grouped) {
+        tsm_barrier_sc(); /* sc: armed, then is it dead? see Death in tsm_ptimer.h. */
+        if (!target_lives(to)) {
+            uint64_t left_ns;
+            (void)tsm_ptimer_cancel(handle, &left_ns); /* the handle stays, of a timer gone */
+        }
     }
-    tsm_proc_t* p = tsm_ptab_get_any(timer->to);
-    return p != NULL && !tsm_inbox_is_dead(&p->inbox);
+    return TSM_OK;
 }
 
 /* The expiry was rounded up by less than a millisecond; never tell more than was asked. */
@@ -82,12 +99,8 @@ tsm_ptimer_cancel(const tsm_timer_handle_t* handle, uint64_t* left_ns)
     }
     *left_ns = time_left(*left_ns);
     tsm_ptimer_t* timer = handle->timer; /* ours again */
-    bool lives = target_lives(timer);
-    if (timer->name != NULL && tsm_bury_term(timer->name) < 0) {
-        tsm_hooks.term_unref(timer->name);
-    }
-    tsm_bury(timer->sig);
-    tsm_free_kind(timer, TSM_KIND_TIMER);
+    bool lives = timer->name != NULL || target_lives(timer->to); /* names: when it fires */
+    discard(timer);
     return lives;
 }
 
@@ -100,7 +113,7 @@ tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns)
     }
     *left_ns = time_left(*left_ns);
     /* Type-stable memory: at worst the answer of a timer that has just ended. */
-    return target_lives(handle->timer);
+    return handle->timer->name != NULL || target_lives(handle->timer->to);
 }
 
 int
@@ -152,6 +165,23 @@ fire(tsm_ptimer_t* timer)
     (void)tsm_signal_any(to, sig); /* pid 0: dropped, as by the dead */
 }
 
+void
+tsm_ptimer_drop_owner(tsm_proc_t* p)
+{
+    tsm_barrier_sc(); /* sc: dead, then is there a group? as above. */
+    /* relaxed: after the fence; see Death in tsm_ptimer.h. */
+    if (TSM_LIKELY(tsm_load_relaxed(&p->a_timers) == NULL)) {
+        return;
+    }
+    tsm_slot_t* slot = &tsm_sched.slots[p->idx % tsm_sched.slot_count];
+    tsm_timer_t* timer = tsm_wheel_cancel_group_any(&slot->wheel, &p->a_timers);
+    while (timer != NULL) {
+        tsm_timer_t* next = timer->next;
+        discard((tsm_ptimer_t*)(void*)timer);
+        timer = next;
+    }
+}
+
 bool
 tsm_ptimer_expire(tsm_slot_t* slot, uint64_t now_ms)
 {
@@ -174,13 +204,9 @@ tsm_ptimer_clear(void)
     for (uint32_t i = 0; i < tsm_sched.slot_count; i++) {
         tsm_timer_t* timer = tsm_wheel_drain_any(&tsm_sched.slots[i].wheel);
         while (timer != NULL) {
-            tsm_ptimer_t* ptimer = (tsm_ptimer_t*)(void*)timer;
-            timer = timer->next;
-            if (ptimer->name != NULL && tsm_bury_term(ptimer->name) < 0) {
-                tsm_hooks.term_unref(ptimer->name);
-            }
-            tsm_bury(ptimer->sig);
-            tsm_free_kind(ptimer, TSM_KIND_TIMER);
+            tsm_timer_t* next = timer->next;
+            discard((tsm_ptimer_t*)(void*)timer);
+            timer = next;
         }
     }
 }

@@ -3,8 +3,12 @@
  * What it is      A wheel timer and the signal it will send, both allocated when the timer
  *                 is set, so that firing never fails. The memory is type-stable: a handle
  *                 (pointer, id) may be stale and is checked under the wheel's lock.
- * Limit           A timer aimed at a process that dies is void at once, but its memory comes
- *                 back only when it would have fired.
+ * Death           Timers aimed at one process hang in one wheel, chosen by its index, and
+ *                 stand in the group a_timers of the process: when it dies they go at once.
+ *                   setting    arms the timer in the group; fence; is the target dead?
+ *                   dying      the inbox becomes DEAD; fence; is there a group?
+ *                 One of the two sees the other. The timer of the process's own receive
+ *                 (arm) is in no group and hangs in the wheel of the slot it runs on.
  * Source          erlang:send_after/3, cancel_timer/1 (semantics 1.7)
  */
 #ifndef TSM_PTIMER_H
@@ -39,6 +43,9 @@ bool tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns);
 /* The timer of p's receive. */
 int tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns);
 void tsm_ptimer_disarm(tsm_proc_t* p);
+
+/* Drops all timers aimed at p, which is dead. */
+void tsm_ptimer_drop_owner(tsm_proc_t* p);
 
 /* Sends what is due. Attached. True: something fired. */
 bool tsm_ptimer_expire(tsm_slot_t* slot, uint64_t now_ms);

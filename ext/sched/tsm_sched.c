@@ -485,7 +485,7 @@ tsm_sched_stop(int64_t timeout_ns)
 {
     uint64_t deadline = tsm_now_ns() + (uint64_t)timeout_ns;
     bool started = tsm_load_relaxed(&tsm_sched.a_running) != 0; /* relaxed: own caller's. */
-    tsm_store_release(&tsm_sched.a_running, 0); /* release: as in tsm_sched_start. */
+    tsm_store_sc(&tsm_sched.a_running, 0); /* sc: against visitors, bind/tsm_info.c. */
     tsm_store_sc(&tsm_sched.a_closing, 1); /* sc: seen by whoever goes to sleep after. */
     if (started) {
         tsm_event_set(&tsm_sched.monitor_event);

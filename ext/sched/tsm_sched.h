@@ -108,6 +108,7 @@ typedef struct tsm_sched {
     uint32_t a_tokens;   /* processes that occupy a worker */
     uint32_t a_above;    /* queued processes of high and max priority */
     uint32_t a_rest;     /* the monitor sleeps long; wake it when work comes */
+    uint32_t a_visitors; /* foreign threads that may own a process for a moment */
     uint64_t a_handovers, a_capped, a_offslot_runs;
     tsm_mutex_t pool_lock;
     /* under pool_lock */

@@ -272,6 +272,7 @@ tsm_proc_finish(tsm_worker_t* w, tsm_proc_t* p)
 {
     tsm_assert((p->flags & TSM_PF_DEAD) != 0);
     tsm_ptimer_disarm(p);
+    tsm_ptimer_drop_owner(p);
     tsm_mailbox_clear_owner(p);
     tsm_sched.hooks.release(p);
     release_cold(p);

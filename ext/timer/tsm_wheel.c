@@ -131,9 +131,36 @@ raise_next_locked(tsm_wheel_t* w)
 }
 
 /* The timer leaves the wheel: whoever calls this owns it. */
+/* A group's head is peeked at without the lock. relaxed, here and below: the lock orders
+ * the rest, and whoever peeks has a fence (sched/tsm_ptimer.c). */
+static void
+group_enter_locked(tsm_timer_t* t)
+{
+    tsm_timer_t* next = *t->group;
+    t->group_next = next;
+    t->group_at = t->group;
+    if (next != NULL) {
+        next->group_at = &t->group_next;
+    }
+    tsm_store_relaxed(t->group, t); /* relaxed: see above. */
+}
+
+static void
+group_leave_locked(tsm_timer_t* t)
+{
+    if (t->group_next != NULL) {
+        t->group_next->group_at = t->group_at;
+    }
+    tsm_store_relaxed(t->group_at, t->group_next); /* relaxed: see above. */
+    t->group_at = NULL;
+}
+
 static void
 disarm_locked(tsm_wheel_t* w, tsm_timer_t* t)
 {
+    if (t->group_at != NULL) {
+        group_leave_locked(t);
+    }
     t->place = PLACE_NONE;
     w->armed--;
     /* relaxed: read without the lock only as a hint that it has fired. */
@@ -160,6 +187,9 @@ tsm_wheel_set_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t expires_ms)
     t->expires_ms = expires_ms;
     tsm_mutex_lock(&w->lock);
     w->armed++;
+    if (t->group != NULL) {
+        group_enter_locked(t);
+    }
     if (TSM_LIKELY(expires_ms > w->cur_ms)) {
         hang_locked(w, t);
     }
@@ -183,6 +213,39 @@ is_armed(const tsm_timer_t* t, uint64_t id)
     return id != 0 && tsm_load_relaxed(&t->a_id) == id;
 }
 
+static void
+take_out_locked(tsm_wheel_t* w, tsm_timer_t* t)
+{
+    if (t->place == PLACE_DUE) {
+        bucket_remove(&w->due, t);
+    }
+    else {
+        uint32_t level = t->place / TSM_WHEEL_SLOTS;
+        tsm_wheel_bucket_t* b = &w->buckets[level][t->place & SLOT_MASK];
+        bucket_remove(b, t);
+        if (b->first == NULL) {
+            mark_empty_locked(w, t->place);
+        }
+    }
+    disarm_locked(w, t);
+}
+
+tsm_timer_t*
+tsm_wheel_cancel_group_any(tsm_wheel_t* w, tsm_timer_t** group)
+{
+    tsm_timer_t* taken = NULL;
+    tsm_mutex_lock(&w->lock);
+    while (*group != NULL) {
+        tsm_timer_t* t = *group;
+        take_out_locked(w, t);
+        t->next = taken;
+        taken = t;
+    }
+    raise_next_locked(w);
+    tsm_mutex_unlock(&w->lock);
+    return taken;
+}
+
 bool
 tsm_wheel_cancel_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t id, uint64_t* expires_ms)
 {
@@ -193,21 +256,10 @@ tsm_wheel_cancel_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t id, uint64_t* expi
     tsm_mutex_lock(&w->lock);
     bool armed = is_armed(t, id);
     if (armed) {
-        if (t->place == PLACE_DUE) {
-            bucket_remove(&w->due, t);
-        }
-        else {
-            uint32_t level = t->place / TSM_WHEEL_SLOTS;
-            tsm_wheel_bucket_t* b = &w->buckets[level][t->place & SLOT_MASK];
-            bucket_remove(b, t);
-            if (b->first == NULL) {
-                mark_empty_locked(w, t->place);
-            }
-        }
+        take_out_locked(w, t);
         if (expires_ms != NULL) {
             *expires_ms = t->expires_ms;
         }
-        disarm_locked(w, t);
         if (t->expires_ms <= tsm_wheel_next_ms_any(w)) {
             raise_next_locked(w);
         }

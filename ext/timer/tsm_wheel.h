@@ -36,6 +36,9 @@
  * Lifetime        cancel and read take a pointer that may be stale, with the id the
  *                 timer had: ids are never used twice. So timers must live in memory
  *                 that stays timer memory: a kind of the pool (tsm_alloc_kind).
+ * Groups          Armed timers may stand in a list of the user's, to be cancelled together
+ *                 (those aimed at a process that dies). Its head is written under the
+ *                 lock of the one wheel all its timers are set in, and may be peeked at.
  * Rejected        A heap (O(log n), and cancel needs an index); Linux's wheel without
  *                 rehanging (fires late by an eighth of the delay); one wheel per tick
  *                 thread (a send to it for each set).
@@ -66,6 +69,9 @@ typedef struct tsm_timer {
     uint64_t a_id;      /* 0: not armed */
     uint32_t wheel_idx; /* the user's: which wheel it was set in */
     uint32_t place;     /* where it hangs */
+    struct tsm_timer** group;    /* the user's, before set_any: list to stand in, or NULL */
+    struct tsm_timer* group_next;
+    struct tsm_timer** group_at; /* what points to it in its group; NULL: in none */
 } tsm_timer_t;
 
 typedef struct {
@@ -111,6 +117,7 @@ TSM_INLINE void
 tsm_timer_init(tsm_timer_t* t, uint64_t id, uint32_t wheel_idx)
 {
     t->wheel_idx = wheel_idx;
+    t->group = t->group_at = NULL;
     /* relaxed: others learn id and pointer later, through whatever publishes them. */
     tsm_store_relaxed(&t->a_id, id);
 }
@@ -123,6 +130,9 @@ bool tsm_wheel_set_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t expires_ms);
  * *expires_ms (may be NULL) says when it would have fired. false: it is gone. */
 bool tsm_wheel_cancel_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t id,
                           uint64_t* expires_ms);
+
+/* Take out all that stand in this group; a list by next, in no order. */
+tsm_timer_t* tsm_wheel_cancel_group_any(tsm_wheel_t* w, tsm_timer_t** group);
 
 /* When t fires, if it still is the timer `id`. */
 bool tsm_wheel_read_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t id,

@@ -6,6 +6,7 @@ Reading order of the package:
     _core.pyi     its signatures
     _runtime.py   run, start, stop
     _process.py   spawn_opt, priorities, crash reports
+    _gc.py        when the node collects garbage
     _instrument.py  which code counts reductions; instrument.py is its public face
     _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
     _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
@@ -73,6 +74,7 @@ from transom._errors import ProcessLimit as ProcessLimit
 from transom._errors import StartError as StartError
 from transom._errors import Stop as Stop
 from transom._errors import TransomError as TransomError
+from transom._gc import gc_info as gc_info
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
 from transom._report import set_redaction as set_redaction

@@ -1,44 +1,196 @@
 """The runtime owns cyclic garbage collection while a node runs.
 
-Collecting stops the world, and stopping the world waits for every thread that sits in native code. So automatic
-collection is off, and the monitor thread collects when enough has been allocated and nothing native is in the
-way. A program that calls gc.collect() itself gets what it asks for.
+Collecting stops the world, for as long as it takes to walk all objects of all processes. So a node collects as
+rarely as it can: what a process held goes when it ends, cycles included (ext/bind/tsm_reclaim.c), and the monitor
+thread collects only what is left, when it has grown so much that it is worth a pause, or when nothing else is to do.
+
+The program keeps the last word. gc.collect() is done when it is called. After gc.enable() the interpreter collects
+by its own rules and the node keeps out of it. gc.disable() before start, or a first threshold of 0, means never.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import time
+from collections import deque
+from typing import Any, Literal
 
-DUE_ALLOCATIONS = 100_000  # net allocations of container objects since the last collection
-IDLE_ALLOCATIONS = 10_000  # after so many at least every IDLE_SECONDS
-IDLE_SECONDS = 10.0
+from transom import _core
+
+DUE = 100_000  # net new containers that no new process explains: never collect for less while busy
+IDLE_DUE = 20_000  # the same while nothing runs
+IDLE_SHARE = 0.25  # and at least this share of what lives
+EACH = 32  # containers that a new process may have brought
+HARD_DUE = 4_000_000  # all net new containers, explained or not
+HARD_SHARE = 2  # and how many times as many as live
+IDLE_SWITCHES = 100  # turns of processes between two looks that still count as idle
+PRESSURE = 0.85  # of the machine's memory in use by this program
+LOOKS = 4  # looks in a row that must find the node idle
+RECENT = 1000  # pauses remembered
 
 _was_enabled = False
-_last = 0.0
+_froze = False
+_live = 0  # containers alive after the last collection, about
+_explained = 0  # came with new processes since
+_processes = 0  # at the last look, like the next two
+_grown = 0
+_switches = 0
+_quiet = 0
+_began = 0.0
+_by: Literal["program", "growth", "idle", "pressure"] = "program"
+_count: dict[str, int] = {}
+_total = 0.0
+_longest = 0.0
+_recent: deque[float] = deque(maxlen=RECENT)
 
 
 def take_over() -> None:
-    """Called by start."""
-    global _was_enabled, _last
+    """Called by start: no automatic collections; what exists already is not looked at again until stop."""
+    global _was_enabled, _froze, _live, _explained, _processes, _grown, _switches, _quiet, _total, _longest
     _was_enabled = gc.isenabled()
-    _last = time.monotonic()
     gc.disable()
+    _froze = gc.get_freeze_count() == 0
+    if _froze:
+        gc.freeze()
+    _live = _explained = _processes = _grown = _switches = _quiet = 0
+    _total = _longest = 0.0
+    _count.clear()
+    _recent.clear()
+    gc.callbacks.append(_note)
 
 
 def give_back() -> None:
-    """Called by stop: as it was before start."""
+    """Called by stop: as it was before start, unless the program changed it meanwhile."""
+    if _note in gc.callbacks:
+        gc.callbacks.remove(_note)
+    if _froze:
+        gc.unfreeze()
     if _was_enabled:
         gc.enable()
 
 
-def collect_when_due() -> None:
-    """Collect if the program left it to us and it is time. Runs in the monitor thread."""
-    global _last
-    if not _was_enabled:
+def _note(phase: str, info: dict[str, int]) -> None:
+    """Called by the interpreter around each collection, whoever asked for it."""
+    global _began, _live, _explained, _grown, _total, _longest
+    if phase == "start":
+        _began = time.perf_counter()
+        _live += gc.get_count()[0]  # it still counts what came since the last one
         return
-    allocated = gc.get_count()[0]
-    idle = time.monotonic() - _last > IDLE_SECONDS
-    if allocated > DUE_ALLOCATIONS or (idle and allocated > IDLE_ALLOCATIONS):
+    seconds = time.perf_counter() - _began
+    _live = max(0, _live - info["collected"])
+    _explained = _grown = 0
+    _count[_by] = _count.get(_by, 0) + 1
+    _total += seconds
+    _longest = max(_longest, seconds)
+    _recent.append(seconds)
+
+
+def collect_when_due() -> None:
+    """Collect if the program left it to us and it is time. Runs in the monitor thread, a few times a second."""
+    global _by
+    if not _was_enabled or gc.isenabled() or gc.get_threshold()[0] == 0:
+        return
+    reason = _why()
+    if reason is None:
+        return
+    _by = reason
+    if reason == "pressure":
+        gc.unfreeze()
+    try:
         gc.collect()
-        _last = time.monotonic()
+    finally:
+        _by = "program"
+
+
+def _why() -> Literal["growth", "idle", "pressure"] | None:
+    switches, processes = _core._activity()
+    unexplained, grown = _look(gc.get_count()[0], switches, processes)
+    due = max(DUE, gc.get_threshold()[0])
+    if unexplained > max(due, _live + _explained) or grown > max(HARD_DUE, HARD_SHARE * _live):
+        return "growth"
+    if _quiet >= LOOKS and unexplained > max(IDLE_DUE, _live * IDLE_SHARE):
+        return "idle"
+    if unexplained > due and _under_pressure():
+        return "pressure"
+    return None
+
+
+def _look(grown: int, switches: int, processes: int) -> tuple[int, int]:
+    """Net new containers since the last collection: those that new processes do not explain, and all."""
+    global _switches, _quiet, _processes, _grown, _explained
+    _quiet = _quiet + 1 if switches - _switches <= IDLE_SWITCHES else 0
+    came, born = grown - _grown, processes - _processes
+    if born > 0:
+        _explained += min(max(0, came), EACH * born)
+    elif born < 0:
+        _explained = max(0, _explained + min(0, came))
+    _switches, _processes, _grown = switches, processes, grown
+    return grown - _explained, grown
+
+
+def _memory_limit() -> int:
+    """Bytes this program may use: of the machine, or of its container."""
+    limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            text = file.read().strip()
+    except OSError:
+        return limit
+    return min(limit, int(text)) if text.isdigit() else limit
+
+
+def _under_pressure() -> bool:
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return resident > PRESSURE * _memory_limit()
+    except (OSError, ValueError):  # not Linux: growth decides alone
+        return False
+
+
+def _quantile(ordered: list[float], share: float) -> float:
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+
+
+def gc_info() -> dict[str, Any]:
+    """Figures on garbage collection since the node started.
+
+    Callable from any thread and process; takes microseconds and blocks nobody.
+
+    Returns:
+        A dict: ``collections``, and how many of them for which reason (``program``: the program's own
+        ``gc.collect()`` or, after ``gc.enable()``, the interpreter; ``growth``, ``idle``, ``pressure``: the
+        node); ``total_seconds``, ``max_seconds``, ``p50_seconds``, ``p99_seconds``, ``p999_seconds`` and
+        ``recent`` (the last 1,000, oldest first): how long they took, which is at least as long as they stopped
+        the world; ``automatic``: whether the node collects by itself; ``reclaimed``: objects in cycles freed
+        when their process ended, without a collection, by ``searches``; ``left``: searches that gave up and left
+        something to the collector.
+
+    Example:
+        >>> import gc, transom
+        >>> async def main():
+        ...     gc.collect()
+        ...     return transom.gc_info()["program"]
+        >>> transom.run(main)
+        1
+
+    Source: erlang:statistics(garbage_collection), with pauses.
+    """
+    recent = list(_recent)
+    ordered = sorted(recent)
+    reclaim = _core._reclaim_info()
+    return {
+        "collections": sum(_count.values()),
+        **{reason: _count.get(reason, 0) for reason in ("program", "growth", "idle", "pressure")},
+        "total_seconds": _total,
+        "max_seconds": _longest,
+        "p50_seconds": _quantile(ordered, 0.5),
+        "p99_seconds": _quantile(ordered, 0.99),
+        "p999_seconds": _quantile(ordered, 0.999),
+        "recent": recent,
+        "automatic": _was_enabled and not gc.isenabled() and gc.get_threshold()[0] != 0,
+        "reclaimed": reclaim["objects"],
+        "searches": reclaim["searches"],
+        "left": reclaim["left"],
+    }

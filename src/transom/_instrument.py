@@ -9,6 +9,7 @@ better done before there is a world.
 from __future__ import annotations
 
 import functools
+import inspect
 import os
 import site
 import sys
@@ -20,6 +21,7 @@ from transom import _core
 
 _monitoring = sys.monitoring
 _EVENTS = _monitoring.events.PY_START | _monitoring.events.JUMP
+_BODY_EVENTS = _EVENTS | _monitoring.events.PY_RETURN  # what a body held is searched for cycles when it returns
 _HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 _lock = threading.Lock()
@@ -82,7 +84,8 @@ def _watch(code: CodeType, agent: bool) -> None:
     """Switch counting on or off for code and all code nested in it."""
     if _tool is None:
         return
-    _monitoring.set_local_events(_tool, code, _EVENTS if agent else 0)
+    events = _BODY_EVENTS if code.co_flags & inspect.CO_COROUTINE else _EVENTS
+    _monitoring.set_local_events(_tool, code, events if agent else 0)
     _core._known_set(code, agent)
     for const in code.co_consts:
         if isinstance(const, CodeType):
@@ -136,6 +139,7 @@ def _claim() -> int:
             _monitoring.use_tool_id(tool, "transom")
             _monitoring.register_callback(tool, _monitoring.events.PY_START, _core._on_start)
             _monitoring.register_callback(tool, _monitoring.events.JUMP, _core._on_jump)
+            _monitoring.register_callback(tool, _monitoring.events.PY_RETURN, _core._on_return)
             return tool
     owners = ", ".join(f"{tool}: {_monitoring.get_tool(tool)}" for tool in (3, 4, 5))
     raise RuntimeError(f"transom needs one of the sys.monitoring tool ids 3, 4 and 5, but all are taken ({owners})")

@@ -214,6 +214,28 @@ on_signal(int sig)
     (void)sig;
 }
 
+static uint64_t sleeper_tid;
+
+static void
+sleep_on_ping(int idx)
+{
+    (void)idx;
+    __atomic_store_n(&sleeper_tid, tsm_gettid(), __ATOMIC_RELEASE); /* pairs with the case. */
+    CHECK(tsm_event_wait(&ping, TSM_WAIT_FOREVER) == 0);
+}
+
+CASE(a_sleeping_thread_is_told_from_a_running_one)
+{
+    CHECK(!tsm_thread_sleeps(tsm_gettid()));
+    threads_start(0, 1, sleep_on_ping);
+    uint64_t tid;
+    while ((tid = __atomic_load_n(&sleeper_tid, __ATOMIC_ACQUIRE)) == 0 || !tsm_thread_sleeps(tid)) {
+        sched_yield();
+    }
+    tsm_event_set(&ping);
+    threads_join(0, 1);
+}
+
 CASE(event_reports_interruption)
 {
     struct sigaction sa = {.sa_handler = on_signal};

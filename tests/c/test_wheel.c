@@ -280,4 +280,46 @@ CASE(stress_stale_cancels)
     CHECK(a_set == a_fired + a_cancelled + w.armed);
 }
 
+CASE(a_group_goes_at_once)
+{
+    enum { MANY = 300, GROUPS = 3 };
+    static tsm_timer_t members[MANY];
+    tsm_timer_t* groups[GROUPS] = {NULL, NULL, NULL};
+    tsm_rand_t r;
+    tsm_rand_init(&r, 7);
+    tsm_wheel_init(&w, 1000);
+    int in_group[GROUPS + 1] = {0};
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint32_t g = tsm_rand_below(&r, GROUPS + 1); /* the last: in none */
+        tsm_timer_init(&members[i], i + 1, 0);
+        members[i].group = g == GROUPS ? NULL : &groups[g];
+        in_group[g]++;
+        tsm_wheel_set_any(&w, &members[i], 900 + tsm_rand_below(&r, 100000));
+    }
+    for (uint32_t i = 0; i < MANY; i += 7) { /* some are cancelled, some fire */
+        for (int g = 0; g < GROUPS; g++) {
+            in_group[g] -= members[i].group == &groups[g];
+        }
+        in_group[GROUPS] -= members[i].group == NULL;
+        CHECK(tsm_wheel_cancel_any(&w, &members[i], i + 1, NULL));
+    }
+    for (tsm_timer_t* t = tsm_wheel_expire_any(&w, 30000); t != NULL; t = t->next) {
+        for (int g = 0; g < GROUPS; g++) {
+            in_group[g] -= t->group == &groups[g];
+        }
+        in_group[GROUPS] -= t->group == NULL;
+    }
+    for (int g = 0; g < GROUPS; g++) {
+        int n = 0;
+        for (tsm_timer_t* t = tsm_wheel_cancel_group_any(&w, &groups[g]); t != NULL; t = t->next) {
+            CHECK(t->group == &groups[g] && t->a_id == 0);
+            n++;
+        }
+        CHECK(n == in_group[g] && n > 0 && groups[g] == NULL);
+        CHECK(tsm_wheel_cancel_group_any(&w, &groups[g]) == NULL);
+        tsm_wheel_validate(&w);
+    }
+    CHECK(w.armed == (uint64_t)in_group[GROUPS]);
+}
+
 HARNESS_MAIN

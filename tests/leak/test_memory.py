@@ -31,16 +31,20 @@ async def returns():
 async def waits():
     await transom.receive(is_("go"))
 
-async def measure(rounds, per_round):
-    '''Growth per round of per_round(), in bytes, after a warm-up as long as the measurement.'''
+async def measure(rounds, allowed, per_round):
+    '''Growth per round of per_round(), in bytes, after a warm-up as long as a measurement: the least of up to four
+    stretches, because a leak grows in every one of them and an allocator takes its big steps (segments) in some.'''
     for _ in range(rounds):
         await per_round()
-    await quiet()
-    before = resident()
-    for _ in range(rounds):
-        await per_round()
-    await quiet()
-    return (resident() - before) / rounds
+    growth = []
+    while len(growth) < 4 and min(growth, default=allowed) >= allowed:
+        await quiet()
+        before = resident()
+        for _ in range(rounds):
+            await per_round()
+        await quiet()
+        growth.append((resident() - before) / rounds)
+    return min(growth)
 """
 
 CASES = {
@@ -177,7 +181,7 @@ CASES = {
                 cancel_timer(timer)
             pid, ref = spawn_monitor(waits)
             for n in range(500):
-                send_after(0.1, pid, ["tick", n])  # of the dead: their memory comes back when they would have fired
+                send_after(3600, pid, ["tick", n])  # go with it
                 send_after(0, current_pid(), ["tick", n])
             for n in range(500):
                 await take()
@@ -274,6 +278,27 @@ CASES = {
         10,
         6000,
     ),
+    "cyclic state, and nobody collects": (
+        """
+        gc.disable()  # before the node starts: it does not collect, either
+        class State:
+            pass
+        async def keeps(crash):
+            first, second = State(), State()
+            first.other, second.other = second, [first, {"back": second}]
+            first.text = "text" * 500
+            try:
+                raise ValueError("on purpose")
+            except ValueError as error:
+                second.error = error
+                if crash:
+                    raise
+        async def once():
+            await all_down([spawn_monitor(keeps, n % 2)[1] for n in range(500)])
+        """,
+        20,
+        500,
+    ),
     "preemption": (
         """
         async def works():
@@ -306,15 +331,15 @@ def test_resident_memory_is_flat(name: str, script: Callable[..., Any]) -> None:
     source, rounds, things = CASES[name]
     import textwrap
 
+    # 8 bytes a thing, beside some pages which an allocator may take or give at any time.
+    allowed = 8 * things + 2e6 / rounds
     body = (
         PRELUDE
         + textwrap.dedent(source)
-        + f"\nprint(transom.run(lambda: None) or transom.run(measure, {rounds}, once))"
+        + f"\nprint(transom.run(lambda: None) or transom.run(measure, {rounds}, {allowed}, once))"
     )
     done = script(body)
     growth = float(done.stdout)
-    # 8 bytes a thing, beside some pages which an allocator may take or give at any time.
-    allowed = 8 * things + 2e6 / rounds
     assert growth < allowed, f"{growth:.0f} bytes a round, {growth / things:.1f} a thing"
 
 

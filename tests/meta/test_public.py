@@ -15,13 +15,16 @@ from transom import _core  # type: ignore[attr-defined, unused-ignore]
 # Adding a name is a decision (a promise to keep it); so is taking one away.
 # fmt: off
 PUBLIC = {
-    "Agent", "AlreadyRunning", "AlreadyStarted", "Answer", "Call", "CallError", "CallTimeout", "ChildSpec", "Crash", "Down", "Exit", "Exited", "ForkedError", "From", "Killed", "NameTaken", "NoProcess",
+    "Agent", "AlreadyRunning", "AlreadyStarted", "Answer", "Call", "CallError", "CallTimeout", "ChildSpec",
+    "Crash", "Down", "Exit", "Exited", "ForkedError", "From", "Killed", "NameTaken", "NoProcess",
     "NotInProcess", "NotOwner", "NotRunning", "Pid", "ProcessLimit", "Ref", "SpawnOptions", "StartError", "Stop", "Timer",
     "TransomError",
-    "alias", "as_completed", "cancel_timer", "continue_with", "current_pid", "defer", "demonitor", "detect_call_cycles", "exit", "gather", "hibernate", "idle_timeout", "is_alive", "kill", "link", "make_ref", "method",
-    "monitor", "node_info", "pid_of", "process_info", "processes", "read_timer", "receive", "reductions", "register",
-    "registered", "run", "send", "send_after", "set_label", "set_priority", "set_redaction", "sleep", "spawn", "spawn_link",
-    "spawn_monitor", "spawn_opt", "start", "stop", "stop_after", "trap_exit", "unalias", "unlink", "unregister", "whereis",
+    "alias", "as_completed", "cancel_timer", "continue_with", "current_pid", "defer", "demonitor",
+    "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "is_alive", "kill", "link",
+    "make_ref", "method", "monitor", "node_info", "pid_of", "process_info", "processes", "read_timer", "receive",
+    "reductions", "register", "registered", "run", "send", "send_after", "set_label", "set_priority",
+    "set_redaction", "sleep", "spawn", "spawn_link", "spawn_monitor", "spawn_opt", "start", "stop", "stop_after",
+    "trap_exit", "unalias", "unlink", "unregister", "whereis",
     "instrument", "proc_lib", "sync", "sys",
 }
 # fmt: on

@@ -513,6 +513,27 @@ async def test_a_killed_handler_is_unwound() -> None:
     await until(done.is_set)
 
 
+@in_node(schedulers=1)
+async def test_a_circle_in_the_state_goes_with_the_agent() -> None:
+    gone: list[int] = []
+
+    class Part:
+        def __init__(self, whole: Any) -> None:
+            self.whole = whole
+
+        def __del__(self) -> None:
+            gone.append(1)
+
+    class Round(transom.Agent):
+        def init(self) -> None:
+            self.part = Part(self)
+
+    agent, ref = await Round.start_monitor()
+    transom.kill(transom.pid_of(agent))
+    await take(ref)
+    await until(lambda: gone, "the state is left to the collector")
+
+
 # -- calls from everywhere --------------------------------------------------------------------------------------------
 
 

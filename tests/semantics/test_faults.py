@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -912,3 +913,33 @@ def test_an_idle_node_uses_no_cpu(script: Callable[..., Any]) -> None:
         """
     )
     assert float(done.stdout) < 0.05
+
+
+def test_threads_that_ask_while_the_node_stops() -> None:
+    """process_info from other threads at the very moment of stop: an answer, None, or NotRunning; never two owners of a process."""
+    rounds, askers = 25, 3
+    answers = [0] * askers
+
+    for _ in range(rounds):
+        transom.start(schedulers=1)
+        pids = [transom.spawn(waits) for _ in range(50)]
+        over = threading.Event()
+
+        def ask(n: int, pids: list[Pid] = pids, over: threading.Event = over) -> None:
+            while not over.is_set():
+                for pid in pids:
+                    try:
+                        found = transom.process_info(pid, "status", "links", "current_function")
+                    except transom.NotRunning:
+                        continue
+                    assert found is None or found["links"] == []
+                    answers[n] += found is not None
+
+        threads = [threading.Thread(target=ask, args=(n,)) for n in range(askers)]
+        for thread in threads:
+            thread.start()
+        transom.stop(timeout=5)
+        over.set()
+        for thread in threads:
+            thread.join()
+    assert sum(answers) > 0

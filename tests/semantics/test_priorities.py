@@ -8,7 +8,7 @@ import pytest
 from support import all_down, apply, in_node, info, is_, reason_of, take, waits
 
 import transom
-from transom import Pid, SpawnOptions, current_pid, kill, process_info, send, set_priority, sleep, spawn_opt
+from transom import Pid, SpawnOptions, current_pid, kill, node_info, process_info, send, set_priority, sleep, spawn_opt
 
 
 async def counts(counter: list[int]) -> None:
@@ -68,10 +68,18 @@ async def test_two_lows_alone_get_all() -> None:
 @pytest.mark.parametrize(("strict", "starved"), [("high", "normal"), ("max", "high"), ("max", "low"), ("high", "low")])
 @in_node(schedulers=1)
 async def test_high_and_max_are_strict(strict: str, starved: str) -> None:
-    """max > high strict (normal work gets NOTHING while a high process is runnable, L: 28.6M vs 0 loops)."""
-    first, second = await work_of([strict, starved], 0.3)
-    assert first > 0
-    assert second == 0, (first, second)
+    """max > high strict (normal work gets NOTHING while a high process is runnable, L: 28.6M vs 0 loops).
+
+    A hog whose thread the machine stops for long is taken for one in native code and loses its slot (tier 3): such a stretch
+    says nothing about priorities, and the node counts them."""
+    for _ in range(20):
+        before = node_info()["handovers"]
+        first, second = await work_of([strict, starved], 0.3)
+        assert first > 0
+        if node_info()["handovers"] == before:
+            assert second == 0, (first, second)
+            return
+    pytest.fail("not 0.3 s in 20 without a slot taken from a process that runs pure Python")
 
 
 @in_node(schedulers=2)

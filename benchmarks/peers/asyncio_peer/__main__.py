@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.peers.asyncio_peer import latency, lifecycle, memory, messages
+from benchmarks.peers.asyncio_peer import latency, lifecycle, memory, messages, pauses
 
 side.main(
     {
@@ -13,5 +13,7 @@ side.main(
         "bytes": memory.idle_bytes,
         "million": memory.million,
         "idle": memory.idle_cpu,
+        "pauses": pauses.pauses,
+        "rounds": pauses.rounds,
     }
 )

@@ -33,7 +33,10 @@ scenario("agent-memory", P) -> agent:idle_bytes(P);
 scenario("latency", P) -> latency:latency(P);
 scenario("bytes", P) -> memory:idle_bytes(P);
 scenario("million", P) -> memory:million(P);
-scenario("idle", P) -> memory:idle_cpu(P).
+scenario("idle", P) -> memory:idle_cpu(P);
+scenario("pauses", P) -> pauses:pauses(P);
+scenario("rounds", P) -> pauses:rounds(P);
+scenario("live", P) -> memory:live(P).
 
 now_ns() -> erlang:monotonic_time(nanosecond).
 

@@ -1,6 +1,6 @@
 %% What processes cost while they do nothing, and a million of them in one run.
 -module(memory).
--export([idle_bytes/1, million/1, idle_cpu/1]).
+-export([idle_bytes/1, million/1, idle_cpu/1, live/1, rss_bytes/0]).
 
 waits() -> receive _ -> waits() end.
 
@@ -52,3 +52,24 @@ idle_cpu(#{seconds := Seconds}) ->
     #{percent => 100 * (cpu_ms() - Before) / (Seconds * 1000)}.
 
 cpu_ms() -> element(1, erlang:statistics(runtime)).
+
+%% As many alive at once as are asked for, each receives one message and answers it.
+live(#{n := Count}) ->
+    {Resident, Before} = {rss_bytes(), erlang:system_info(process_count)},
+    Start = bench:now_ns(),
+    Total = portions(Count, 0),
+    End = bench:now_ns(),
+    Live = erlang:system_info(process_count) - Before,
+    true = Total > 0,
+    #{live => Live, bytes => (rss_bytes() - Resident) / Count, seconds => (End - Start) / 1.0e9}.
+
+portions(0, Total) -> Total;
+portions(Left, Total) ->
+    Size = min(Left, 10000),
+    Pids = [spawn(fun echo/0) || _ <- lists:seq(1, Size)],
+    number(Pids, 0),
+    Sum = sum(Size, 0),
+    Sum = Size * (Size + 1) div 2,
+    portions(Left - Size, Total + Sum).
+
+echo() -> receive {Who, N} -> Who ! N + 1, echo() end.
