@@ -15,7 +15,7 @@ PYTHON_FUNCTION_LINES = 60
 
 # What may be larger: "file" or "file:function" -> (limit, why it reads better in one piece).
 ALLOWED: dict[str, tuple[int, str]] = {
-    "ext/proc/tsm_proc.h": (360, "all structs of a process and who may touch which field, on one page"),
+    "ext/proc/tsm_proc.h": (380, "all structs of a process and who may touch which field, on one page"),
     "ext/sched/tsm_sched.h": (300, "all structs of the scheduler and who may touch which field, on one page"),
 }
 
