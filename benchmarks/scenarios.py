@@ -222,6 +222,48 @@ COPIES = (
     copying("dataclass", "a mutable dataclass", promised=False),
 )
 
+AGENT_CALL = Scenario(
+    name="agent-call",
+    title="call of an agent's method and its answer, one scheduler",
+    short="agent call",
+    about="A client calls a method that adds to a number, and awaits the answer, again and again; with"
+    " a time limit, a monitor and a late answer that cannot arrive, as gen_server:call has them."
+    " asyncio: a queue and a future by hand. Pykka: a proxy and its future, on threads.",
+    metrics=NS,
+    entries=(
+        transom(n=500_000),
+        erlang(n=500_000),
+        *asyncio(scenario="call", n=50_000),
+        peer("pykka", "Pykka", n=10_000),
+    ),
+    claims=(ratio(0.5),),
+)
+
+AGENT_MEMORY = Scenario(
+    name="agent-memory",
+    title="memory of an idle agent with three small attributes, 100,000 of them",
+    short="memory of an idle agent",
+    about="Growth of the resident memory divided by the agents, and the time to start one and wait for"
+    " its init. Erlang: a gen_server with a tuple of three.",
+    metrics=(
+        Metric(key="bytes", label="bytes"),
+        Metric(key="start_ns", label="ns to start"),
+    ),
+    entries=(transom(n=100_000), erlang(n=100_000)),
+    claims=(
+        Claim(
+            text="resident bytes",
+            entry="transom",
+            over=None,
+            metric="bytes",
+            sense="at most",
+            limit=700,
+            unit="bytes",
+        ),
+    ),
+    rounds=5,
+)
+
 PAIRS = Scenario(
     name="pairs",
     title="200 independent pairs, throughput of two schedulers over one",
@@ -595,6 +637,8 @@ ALL = (
     TIMER,
     CALL,
     *COPIES,
+    AGENT_CALL,
+    AGENT_MEMORY,
     PAIRS,
     *TABLES,
     READERS,

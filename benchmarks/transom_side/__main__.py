@@ -1,6 +1,16 @@
 from benchmarks import side
-from benchmarks.transom_side import call, copies, latency, lifecycle, memory, mesh, messages, pauses
-from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, pauses, tables
+from benchmarks.transom_side import (
+    agents,
+    call,
+    copies,
+    latency,
+    lifecycle,
+    memory,
+    mesh,
+    messages,
+    pauses,
+    tables,
+)
 
 side.main(
     {
@@ -13,6 +23,8 @@ side.main(
         "timer": lifecycle.timer,
         "call": call.call,
         "copy": copies.copies,
+        "agent-call": agents.call,
+        "agent-memory": agents.idle_bytes,
         "latency": latency.latency,
         "bytes": memory.idle_bytes,
         "million": memory.million,

@@ -175,6 +175,7 @@ enum {
     TSM_PF_INTERRUPTED = 1 << 11, /* dead: its thread was asked to raise; undone at its end */
     TSM_PF_STRANDED = 1 << 12,  /* the node closed while it stood in a queue: never freed */
     TSM_PF_TOKEN_WAIT = 1 << 13, /* its pid stands in token_wait */
+    TSM_PF_SERVER = 1 << 14,    /* body is an idle server (bind/tsm_server.c) */
     TSM_PF_COROUTINE = 1 << 9, /* body is a coroutine (else a call still to be made) */
 };
 
@@ -183,6 +184,7 @@ typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */
 /* What few processes have. Owner only. */
 typedef struct tsm_cold {
     void* label;
+    void* origin; /* ancestors and initial call (bind/tsm_origin.c) */
     uint32_t priority_refs; /* aliases and monitors that take priority messages */
 } tsm_cold_t;
 

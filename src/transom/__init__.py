@@ -11,6 +11,8 @@ Reading order of the package:
     counters.py, persistent_term.py  smaller things that processes share
     _registry.py, _groups.py, _pubsub.py  processes under keys, in groups, behind topics
     _table.py     tables that processes share
+    _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
+    _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
@@ -18,7 +20,13 @@ Reading order of the package:
 from transom import counters as counters
 from transom import instrument as instrument
 from transom import persistent_term as persistent_term
+from transom import proc_lib as proc_lib
 from transom import sync as sync
+from transom import sys as sys
+from transom._agent import Agent as Agent
+from transom._call import gather as gather
+from transom._child import ChildSpec as ChildSpec
+from transom._core import Call as Call
 from transom._core import Down as Down
 from transom._core import Exit as Exit
 from transom._core import Pid as Pid
@@ -56,7 +64,11 @@ from transom._core import unalias as unalias
 from transom._core import unlink as unlink
 from transom._core import unregister as unregister
 from transom._core import whereis as whereis
+from transom._cycles import detect_call_cycles as detect_call_cycles
 from transom._errors import AlreadyRunning as AlreadyRunning
+from transom._errors import AlreadyStarted as AlreadyStarted
+from transom._errors import CallError as CallError
+from transom._errors import CallTimeout as CallTimeout
 from transom._errors import Exited as Exited
 from transom._errors import ForkedError as ForkedError
 from transom._errors import Killed as Killed
@@ -67,6 +79,7 @@ from transom._errors import NotInProcess as NotInProcess
 from transom._errors import NotOwner as NotOwner
 from transom._errors import NotRunning as NotRunning
 from transom._errors import ProcessLimit as ProcessLimit
+from transom._errors import StartError as StartError
 from transom._errors import Stop as Stop
 from transom._errors import TableAccess as TableAccess
 from transom._errors import TransomError as TransomError
@@ -77,12 +90,23 @@ from transom._process import spawn_opt as spawn_opt
 from transom._pubsub import PubSub as PubSub
 from transom._registry import Registry as Registry
 from transom._registry import Via as Via
+from transom._report import set_redaction as set_redaction
+from transom._requests import Answer as Answer
+from transom._requests import as_completed as as_completed
 from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop
+from transom._start import pid_of as pid_of
 from transom._table import Continuation as Continuation
 from transom._table import Table as Table
 from transom._table import TableTransfer as TableTransfer
+from transom._turn import From as From
+from transom._turn import continue_with as continue_with
+from transom._turn import defer as defer
+from transom._turn import hibernate as hibernate
+from transom._turn import idle_timeout as idle_timeout
+from transom._turn import stop_after as stop_after
+from transom._typed import method as method
 from transom._values import Crash as Crash
 from transom._values import SpawnOptions as SpawnOptions
 

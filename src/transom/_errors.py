@@ -29,6 +29,63 @@ class NameTaken(TransomError, ValueError):
     """The name is registered already, or the process has another one."""
 
 
+class AlreadyStarted(NameTaken):
+    """A start under a name that a live process has; nothing was started.
+
+    Attributes:
+        name: The name.
+        pid: Who has it, or None when that one ended meanwhile.
+    """
+
+    def __init__(self, name: str, pid: Any) -> None:
+        super().__init__(f"the name {name!r} is taken by {pid}; use that one, or start under another name")
+        self.name = name
+        self.pid = pid
+
+
+class StartError(TransomError):
+    """A process ended, or took too long, before it was ready.
+
+    Attributes:
+        reason: ``"timeout"``, or its exit reason. When that is a Crash, its exception is this one's cause.
+        ref: Of a failed ``start_monitor``: the reference whose Down arrives; else None.
+    """
+
+    def __init__(self, reason: Any, ref: Any = None) -> None:
+        super().__init__(_start_error_text(reason))
+        self.reason = reason
+        self.ref = ref
+
+
+def _start_error_text(reason: Any) -> str:
+    summary = getattr(reason, "summary", None)
+    if callable(summary):
+        return f"the process crashed before it was ready: {summary()}\n{reason.traceback.rstrip()}"
+    if reason == "timeout":
+        return "the process was not ready in time and was killed; give start a longer timeout, or make init quicker"
+    if reason == "normal":
+        return "the process ended normally before it was ready; was init_ack() forgotten?"
+    return f"the process ended before it was ready, reason {reason!r}"
+
+
+class CallError(TransomError):
+    """A call to an agent failed.
+
+    Attributes:
+        reason: ``"noproc"``: it was not alive; ``"timeout"``; ``"calling_self"``; ``("undef", class)``: it has no such
+            method; else the exit reason it ended with before it answered. When that is a Crash, its exception is
+            this one's cause, and the text has its traceback.
+    """
+
+    def __init__(self, text: str, reason: Any = None) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class CallTimeout(CallError, TimeoutError):
+    """No answer in time (reason ``"timeout"``). A late answer is dropped and never reaches the mailbox."""
+
+
 class NotOwner(TransomError, ValueError):
     """The reference belongs to another process."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import decimal
 import enum
@@ -343,9 +344,8 @@ def _key_of(value: Any) -> tuple[Any, ...] | None:
         return None
     if kind in _BY_TEXT:
         return (repr(value),)
-    fields = _copying._fields_of_frozen(kind)
-    if fields is not None:
-        return tuple(getattr(value, field) for field in fields)
+    if dataclasses.is_dataclass(kind) and _copying.classify(kind) == _copying.FROZEN:
+        return tuple(getattr(value, field.name) for field in dataclasses.fields(kind))
     if isinstance(value, tuple):
         return tuple(tuple.__iter__(value))
     raise TypeError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import traceback as _traceback
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -101,9 +102,17 @@ class Crash:
         return (Crash, (self.exception, self.traceback))
 
 
+_HOME = os.path.dirname(__file__) + os.sep
+
+
 def make_crash(exception: BaseException) -> Crash:
     """The Crash of an exception just caught: a detached copy and the traceback's text."""
-    return Crash(_detached(exception), "".join(_traceback.format_exception(exception)))
+    frames = exception.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HOME):
+        frames = frames.tb_next  # ours, around the program's
+    if frames is None:
+        frames = exception.__traceback__
+    return Crash(_detached(exception), "".join(_traceback.format_exception(type(exception), exception, frames)))
 
 
 def _detached(exception: BaseException) -> BaseException:

@@ -29,6 +29,8 @@ scenario("down", P) -> lifecycle:spawn_down(P);
 scenario("timer", P) -> lifecycle:timer(P);
 scenario("copy", P) -> copies:copies(P);
 scenario("call", P) -> call:call(P);
+scenario("agent-call", P) -> agent:call(P);
+scenario("agent-memory", P) -> agent:idle_bytes(P);
 scenario("latency", P) -> latency:latency(P);
 scenario("bytes", P) -> memory:idle_bytes(P);
 scenario("million", P) -> memory:million(P);
