@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages
+from benchmarks.transom_side import call, latency, lifecycle, memory, mesh, messages, supervision
 
 side.main(
     {
@@ -9,6 +9,8 @@ side.main(
         "mesh": mesh.mesh,
         "spawn": lifecycle.spawn_exit,
         "down": lifecycle.spawn_down,
+        "restart": supervision.restart,
+        "children": supervision.children,
         "timer": lifecycle.timer,
         "call": call.call,
         "latency": latency.latency,
