@@ -145,6 +145,28 @@ DOWN = Scenario(
     claims=(ratio(0.5),),
 )
 
+RESTART = Scenario(
+    name="restart",
+    title="a supervised child killed and restarted",
+    short="kill to restarted",
+    about="A child of a supervisor is killed, and tells from its init when it runs again; one kill after the"
+    " other. In Erlang a gen_server, in transom an Agent. Reports are switched off in both.",
+    metrics=NS,
+    entries=(transom(n=30_000), erlang(n=100_000)),
+    claims=(ratio(1.0),),
+)
+
+CHILDREN = Scenario(
+    name="children",
+    title="start of a supervisor with 10,000 children",
+    short="start of a supervised child",
+    about="One supervisor starts 10,000 children, one after the other, and waits for the init of each. In"
+    " Erlang gen_servers, in transom Agents. Time for each child.",
+    metrics=NS,
+    entries=(transom(n=10_000), erlang(n=10_000)),
+    claims=(ratio(1.0),),
+)
+
 TIMER = Scenario(
     name="timer",
     title="send_after and cancel",
@@ -634,6 +656,8 @@ ALL = (
     FANIN,
     SPAWN,
     DOWN,
+    RESTART,
+    CHILDREN,
     TIMER,
     CALL,
     *COPIES,

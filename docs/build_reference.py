@@ -28,6 +28,9 @@ SECTIONS = {
     "Exit signals": "exit kill link unlink trap_exit Exit Stop Killed Crash",
     "Monitors": "monitor demonitor Down",
     "Names": "register unregister whereis registered",
+    "Supervisors": "Supervisor SupervisorRef DynamicSupervisor DynamicSupervisorRef PartitionSupervisor "
+    "PartitionSupervisorRef ChildSpec Recovery Backoff",
+    "Tasks": "Task TaskStream TaskSupervisor TaskSupervisorRef",
     "Timers": "sleep send_after cancel_timer read_timer Timer",
 }
 

@@ -9,6 +9,7 @@ from benchmarks.transom_side import (
     mesh,
     messages,
     pauses,
+    supervision,
     tables,
 )
 
@@ -20,6 +21,8 @@ side.main(
         "mesh": mesh.mesh,
         "spawn": lifecycle.spawn_exit,
         "down": lifecycle.spawn_down,
+        "restart": supervision.restart,
+        "children": supervision.children,
         "timer": lifecycle.timer,
         "call": call.call,
         "copy": copies.copies,

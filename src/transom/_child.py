@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from transom._restart import Recovery
+
 type Restart = Literal["permanent", "transient", "temporary"]
 type Shutdown = float | Literal["brutal_kill", "infinity"]
 
@@ -29,6 +31,7 @@ class ChildSpec:
         kind: ``"worker"`` or ``"supervisor"``.
         significant: Its end may end its supervisor (``auto_shutdown``); not for permanent children.
         name: The name it registers, or None.
+        recovery: Back-off, other parameters for the next try, a fallback; see ``Recovery``. None: as in OTP.
 
     Raises:
         TypeError, ValueError: A field is not as it should be; the message names it.
@@ -49,6 +52,7 @@ class ChildSpec:
     kind: Literal["worker", "supervisor"] = "worker"
     significant: bool = False
     name: str | None = None
+    recovery: Recovery | None = None
 
     def __post_init__(self) -> None:
         try:
@@ -69,6 +73,8 @@ class ChildSpec:
             )
         if self.name is not None and (type(self.name) is not str or not self.name):
             raise TypeError(f"{self._who()}: name must be a non-empty str or None, not {self.name!r}")
+        if self.recovery is not None and not isinstance(self.recovery, Recovery):
+            raise TypeError(f"{self._who()}: recovery must be a Recovery or None, not {self.recovery!r}")
 
     def _who(self) -> str:
         return f"ChildSpec {self.id!r}"

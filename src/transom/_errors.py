@@ -150,3 +150,78 @@ class Killed(BaseException):
     what it sends goes nowhere. ``finally`` blocks run, within a budget. Do not catch it: it is raised
     again.
     """
+
+
+class DuplicateChild(TransomError, ValueError):
+    """Two children of a supervisor have the same id.
+
+    Attributes:
+        id: The id.
+    """
+
+    def __init__(self, id: Any) -> None:
+        super().__init__(f"two children have the id {id!r}; give one another with .options(id=...)")
+        self.id = id
+
+
+class NoChild(TransomError, LookupError):
+    """The supervisor has no such child.
+
+    Attributes:
+        id: The id, or the Pid, that was asked for.
+    """
+
+    def __init__(self, id: Any) -> None:
+        super().__init__(f"the supervisor has no child {id!r}; which_children() tells what it has")
+        self.id = id
+
+
+class ChildExists(TransomError, ValueError):
+    """start_child with the id of a child that the supervisor has already.
+
+    Attributes:
+        id: The id.
+        state: Its Pid, ``"restarting"``, or None when it is stopped: then restart_child starts it, and
+            delete_child makes room.
+    """
+
+    def __init__(self, id: Any, state: Any) -> None:
+        advice = "it is stopped: restart_child() starts it" if state is None else f"it is {state}"
+        super().__init__(f"the supervisor has a child {id!r} already; {advice}")
+        self.id = id
+        self.state = state
+
+
+class ChildRunning(TransomError, ValueError):
+    """restart_child or delete_child of a child that is not stopped.
+
+    Attributes:
+        id: The id.
+        state: Its Pid, or ``"restarting"``.
+    """
+
+    def __init__(self, id: Any, state: Any) -> None:
+        super().__init__(f"child {id!r} is {state}; terminate_child() first")
+        self.id = id
+        self.state = state
+
+
+class TooManyChildren(TransomError, RuntimeError):
+    """The supervisor has as many children as its ``max_children`` allows."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the supervisor has {limit} children, as many as its max_children allows")
+        self.limit = limit
+
+
+class TaskError(TransomError):
+    """A task ended without a value, or had none in time.
+
+    Attributes:
+        reason: Why it ended, or ``"timeout"``. When it is a Crash, its exception is this one's cause.
+    """
+
+    def __init__(self, reason: Any, task: str = "the task") -> None:
+        what = "had no value in time" if reason == "timeout" else f"ended without a value: {reason!r}"
+        super().__init__(f"{task} {what}")
+        self.reason = reason

@@ -26,6 +26,8 @@ scenario("mesh", P) -> mesh:mesh(P);
 scenario("split", P) -> split:split(P);
 scenario("spawn", P) -> lifecycle:spawn_exit(P);
 scenario("down", P) -> lifecycle:spawn_down(P);
+scenario("restart", P) -> supervision:restart(P);
+scenario("children", P) -> supervision:children(P);
 scenario("timer", P) -> lifecycle:timer(P);
 scenario("copy", P) -> copies:copies(P);
 scenario("call", P) -> call:call(P);
