@@ -8,11 +8,11 @@ import pytest
 from support import run_script
 
 SCRIPT = """
-import gc, os, sys
 import transom
 from support import all_down, take
 from transom import *
 from transom import _core, counters, persistent_term
+import gc, os, sys  # after the star, which brings transom.sys
 
 live = counters.Atomics(1)
 
