@@ -145,6 +145,28 @@ DOWN = Scenario(
     claims=(ratio(0.5),),
 )
 
+RESTART = Scenario(
+    name="restart",
+    title="a supervised child killed and restarted",
+    short="kill to restarted",
+    about="A child of a supervisor is killed, and tells from its init when it runs again; one kill after the"
+    " other. In Erlang a gen_server, in transom an Agent. Reports are switched off in both.",
+    metrics=NS,
+    entries=(transom(n=30_000), erlang(n=100_000)),
+    claims=(ratio(1.0),),
+)
+
+CHILDREN = Scenario(
+    name="children",
+    title="start of a supervisor with 10,000 children",
+    short="start of a supervised child",
+    about="One supervisor starts 10,000 children, one after the other, and waits for the init of each. In"
+    " Erlang gen_servers, in transom Agents. Time for each child.",
+    metrics=NS,
+    entries=(transom(n=10_000), erlang(n=10_000)),
+    claims=(ratio(1.0),),
+)
+
 TIMER = Scenario(
     name="timer",
     title="send_after and cancel",
@@ -249,6 +271,48 @@ COPIES = (
     copying("list", "a list of 100 numbers", promised=False),
     copying("frozen", "a frozen dataclass", promised=False),
     copying("dataclass", "a mutable dataclass", promised=False),
+)
+
+AGENT_CALL = Scenario(
+    name="agent-call",
+    title="call of an agent's method and its answer, one scheduler",
+    short="agent call",
+    about="A client calls a method that adds to a number, and awaits the answer, again and again; with"
+    " a time limit, a monitor and a late answer that cannot arrive, as gen_server:call has them."
+    " asyncio: a queue and a future by hand. Pykka: a proxy and its future, on threads.",
+    metrics=NS,
+    entries=(
+        transom(n=500_000),
+        erlang(n=500_000),
+        *asyncio(scenario="call", n=50_000),
+        peer("pykka", "Pykka", n=10_000),
+    ),
+    claims=(ratio(0.5),),
+)
+
+AGENT_MEMORY = Scenario(
+    name="agent-memory",
+    title="memory of an idle agent with three small attributes, 100,000 of them",
+    short="memory of an idle agent",
+    about="Growth of the resident memory divided by the agents, and the time to start one and wait for"
+    " its init. Erlang: a gen_server with a tuple of three.",
+    metrics=(
+        Metric(key="bytes", label="bytes"),
+        Metric(key="start_ns", label="ns to start"),
+    ),
+    entries=(transom(n=100_000), erlang(n=100_000)),
+    claims=(
+        Claim(
+            text="resident bytes",
+            entry="transom",
+            over=None,
+            metric="bytes",
+            sense="at most",
+            limit=700,
+            unit="bytes",
+        ),
+    ),
+    rounds=5,
 )
 
 PAIRS = Scenario(
@@ -551,6 +615,69 @@ LIVE = Scenario(
     timeout=180,
 )
 
+
+def table(op: str, what: str) -> Scenario:
+    return Scenario(
+        name=f"table-{op}",
+        title=f"table: {what}, 10,000 keys",
+        short=f"table: {what}",
+        about=f"One process, a table of kind set with 10,000 rows of two integers, random keys: {what}."
+        " Erlang: ETS, a set as well.",
+        metrics=NS,
+        entries=(
+            transom(1, scenario="table", op=op, keys=10_000, n=2_000_000),
+            erlang(1, scenario="table", op=op, keys=10_000, n=2_000_000),
+        ),
+        claims=(ratio(1.0),),
+    )
+
+
+TABLES = (
+    table("insert", "insert over a row"),
+    table("lookup", "lookup"),
+    table("counter", "update_counter"),
+)
+
+READERS = Scenario(
+    name="table-readers",
+    title="table: lookups by eight processes, throughput of two schedulers over one",
+    short="table lookups: 2 schedulers over 1",
+    about="Eight processes look up random keys of one table of 10,000 rows. The ratio is time a"
+    " lookup on one scheduler over time a lookup on two: 2.0 is perfect. ETS with read_concurrency.",
+    metrics=NS,
+    entries=(
+        replace(transom(1, n=4_000_000, keys=10_000, readers=8), label="transom, 1 scheduler"),
+        replace(transom(2, n=4_000_000, keys=10_000, readers=8), label="transom, 2 schedulers"),
+        replace(erlang(1, n=4_000_000, keys=10_000, readers=8), label="Erlang, 1 scheduler"),
+        replace(erlang(2, n=4_000_000, keys=10_000, readers=8), label="Erlang, 2 schedulers"),
+    ),
+    claims=(
+        Claim(
+            text="",
+            entry="transom, 1 scheduler",
+            over="transom, 2 schedulers",
+            metric="ns",
+            sense="at least",
+            limit=1.7,
+            beside=("Erlang, 1 scheduler", "Erlang, 2 schedulers"),
+        ),
+    ),
+)
+
+BROADCAST = Scenario(
+    name="broadcast",
+    title="broadcast to 10,000 subscribers, two schedulers",
+    short="broadcast to 10,000",
+    about="One process publishes small immutable messages to 10,000 subscribers, and the clock stops when"
+    " the last has got the last one; time for one delivery. Erlang: pg:get_members and a send to each.",
+    metrics=NS,
+    entries=(
+        transom(2, n=100, subscribers=10_000),
+        erlang(2, n=100, subscribers=10_000),
+    ),
+    claims=(ratio(1.0),),
+)
+
 ALL = (
     HOP,
     SPLIT,
@@ -558,11 +685,18 @@ ALL = (
     FANIN,
     SPAWN,
     DOWN,
+    RESTART,
+    CHILDREN,
     TIMER,
     CALL,
     *COPIES,
     ACCOUNTING,
+    AGENT_CALL,
+    AGENT_MEMORY,
     PAIRS,
+    *TABLES,
+    READERS,
+    BROADCAST,
     *LATENCIES,
     BYTES,
     MILLION,

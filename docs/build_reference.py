@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 PAGE = Path(__file__).parent / "reference" / "api.md"
-MODULES = ("transom", "transom.sync", "transom.instrument")
+MODULES = ("transom", "transom.sync", "transom.instrument", "transom.proc_lib")
 HEAD = "<!-- Written by docs/build_reference.py from the docstrings. Change those, then run it. -->\n\n# Reference\n"
 
 # The order of the page. What is public and not named here comes last, so nothing gets lost.
@@ -28,6 +28,9 @@ SECTIONS = {
     "Exit signals": "exit kill link unlink trap_exit Exit Stop Killed Crash",
     "Monitors": "monitor demonitor Down",
     "Names": "register unregister whereis registered",
+    "Supervisors": "Supervisor SupervisorRef DynamicSupervisor DynamicSupervisorRef PartitionSupervisor "
+    "PartitionSupervisorRef ChildSpec Recovery Backoff",
+    "Tasks": "Task TaskStream TaskSupervisor TaskSupervisorRef",
     "Timers": "sleep send_after cancel_timer read_timer Timer",
 }
 

@@ -1,5 +1,18 @@
 from benchmarks import side
-from benchmarks.transom_side import accounting, call, copies, latency, lifecycle, memory, mesh, messages, pauses
+from benchmarks.transom_side import (
+    accounting,
+    agents,
+    call,
+    copies,
+    latency,
+    lifecycle,
+    memory,
+    mesh,
+    messages,
+    pauses,
+    supervision,
+    tables,
+)
 
 side.main(
     {
@@ -9,10 +22,14 @@ side.main(
         "mesh": mesh.mesh,
         "spawn": lifecycle.spawn_exit,
         "down": lifecycle.spawn_down,
+        "restart": supervision.restart,
+        "children": supervision.children,
         "timer": lifecycle.timer,
         "accounting": accounting.accounting,
         "call": call.call,
         "copy": copies.copies,
+        "agent-call": agents.call,
+        "agent-memory": agents.idle_bytes,
         "latency": latency.latency,
         "bytes": memory.idle_bytes,
         "million": memory.million,
@@ -21,5 +38,8 @@ side.main(
         "rounds": pauses.rounds,
         "live": memory.live,
         "bytes-state": memory.state_bytes,
+        "table": tables.one,
+        "table-readers": tables.scaling,
+        "broadcast": tables.fanout,
     }
 )

@@ -36,6 +36,17 @@ typedef struct tsm_bind {
     PyObject* demand;     /* (on) -> None: watch library code, too */
     PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
     PyObject *report_heap, *report_queue; /* log the end of a process over its limit */
+    PyObject* call_error;   /* (call, reason) -> CallError */
+    PyObject* call_outside; /* (call) -> iterator: awaited in no process */
+    PyObject* call_blocking; /* (call) -> the answer: asked for in no process */
+    PyObject* call_watch;   /* (call) -> None, or the circle it would close */
+    PyObject* call_unwatch; /* (call) the wait is over */
+    PyObject* refused;      /* the class of an answer that is an error */
+    PyObject* server_dispatch; /* (server, message) handles what is no plain call */
+    PyObject* server_crashed;  /* (server, exception) -> coroutine: terminate, raise it */
+    PyObject* server_after;    /* (server) -> coroutine: what the handler asked for */
+    PyObject* server_refuse;   /* (server, call) -> answer to a call of another class */
+    PyObject* s_timeout_message; /* what an idle server gets when its time is up */
     PyObject* own_context; /* (Context) -> Context: with what must not be shared copied */
     PyObject* classify;   /* (type) -> how its instances are copied, tsm_copy.h */
     PyObject* explain_copy; /* (exception, root, steps, culprit) -> exception */
@@ -44,6 +55,7 @@ typedef struct tsm_bind {
     PyObject* safepoint;  /* an empty Python function */
     /* interned strings */
     PyObject *s_normal, *s_kill, *s_killed, *s_noproc, *s_noconnection, *s_shutdown;
+    PyObject *s_timeout, *s_calling_self, *s_queue_full;
     PyObject *s_down, *s_throw, *s_close, *s_disable;
     PyObject *s_deepcopy, *s_reduce_ex, *s_setstate, *s_dict, *s_append;
     PyObject* four;       /* the int 4: protocol of __reduce_ex__ */
@@ -128,10 +140,19 @@ PyObject* tsm_send(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject
 
 /* send met a full queue: refuses or waits. Takes sig (tsm_full.c). */
 PyObject* tsm_post_full(tsm_pid_t pid, tsm_sig_t* sig);
+/* A call that the queue of pid had no room for: true, sent all the same, since its sender waits anyway
+ * (on_full="wait"); false: refused. Takes sig. Inside the runtime. */
+bool tsm_call_full(tsm_pid_t pid, tsm_sig_t* sig);
 
 /* ---- bodies (tsm_body.c) ---- */
 enum tsm_run tsm_body_run(tsm_worker_t* w, tsm_proc_t* p);
 void tsm_body_release(tsm_proc_t* p);
+/* The body came to its end by itself: result, or NULL with an exception. Dead on return. */
+void tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result);
+/* One step of a coroutine, in user mode. As PyIter_Send. */
+PySendResult tsm_body_resume(PyObject* coro, PyObject** result);
+/* Its coroutine awaits: wait, or go on because something is there already. */
+enum tsm_run tsm_body_waits(tsm_worker_t* w, tsm_proc_t* p);
 /* The caller's context for a new process, or NULL where it is empty. -1: error. */
 int tsm_context_inherit(PyObject** context);
 
@@ -147,6 +168,10 @@ void tsm_reclaim_thread_end(tsm_worker_t* w);
 /* ---- receive (tsm_receive.c) ---- */
 int tsm_receive_init(void);
 bool tsm_receive_ready(tsm_proc_t* p);
+/* For awaitables: end the await with value (taken); suspend until ready; no longer wait. */
+PyObject* tsm_finish_await(tsm_worker_t* w, PyObject* value);
+PyObject* tsm_suspend(tsm_worker_t* w, tsm_proc_t* p, PyObject* self, bool yield);
+void tsm_stop_waiting(tsm_proc_t* p, PyObject* self);
 PyObject* tsm_receive(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
 PyObject* tsm_sync_receive(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
 PyObject* tsm_sleep(PyObject* self, PyObject* arg);
@@ -177,11 +202,16 @@ int64_t tsm_limits_buffers(const tsm_proc_t* p);
 /* ---- the rest of the module's functions, one file each ---- */
 /* A message signal with a copy of message; NULL with an exception. */
 tsm_sig_t* tsm_message_new(PyObject* message, uint64_t alias, bool priority);
+/* Sends sig in the name of the caller, if that is alive. Takes sig. */
+PyObject* tsm_post(tsm_pid_t pid, tsm_sig_t* sig);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
-extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_copy_methods[];
+extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
+extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
+PyObject* tsm_origin_of(tsm_proc_t* p);
+int tsm_origin_set(tsm_proc_t* p, PyObject* origin);
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);

@@ -13,7 +13,7 @@
  *                 process that never does.
  * Where tested    tests/semantics
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_agent.h"
 
 #define UNWIND_TRIES 16 /* a dead coroutine that awaits so often is dropped */
 
@@ -108,11 +108,11 @@ is_abnormal(PyObject* reason)
 
 /* One log record for an abnormal end; user mode. */
 static void
-report(tsm_pid_t pid, PyObject* reason, PyObject* name)
+report(tsm_pid_t pid, PyObject* reason, PyObject* name, PyObject* origin, PyObject* details)
 {
     PyObject* pid_op = tsm_pid_object(pid);
     PyObject* done = pid_op == NULL ? NULL
-        : PyObject_CallFunctionObjArgs(tsm_bind.report, pid_op, reason, name, NULL);
+        : PyObject_CallFunctionObjArgs(tsm_bind.report, pid_op, reason, name, origin, details, NULL);
     Py_XDECREF(pid_op);
     if (done == NULL) {
         PyErr_WriteUnraisable(tsm_bind.report);
@@ -143,8 +143,8 @@ label_of(tsm_proc_t* p)
 
 /* The body came to its end by itself, result or exception set; inside the runtime. Dead
  * on return. The report is made in user mode, but Killed is not raised in it. */
-static void
-conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
+void
+tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
 {
     if ((p->flags & TSM_PF_DEAD) != 0) {
         tsm_user_begin(w);
@@ -158,6 +158,8 @@ conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     }
     tsm_pid_t pid = tsm_proc_pid(p);
     PyObject* label = Py_NewRef(label_of(p));
+    PyObject* origin = tsm_origin_of(p);
+    PyObject* details = tsm_server_extra(p);
     p->flags |= TSM_PF_ENDING;
     tsm_user_begin(w);
     PyObject* reason = result == NULL ? reason_of_exception(w) : Py_NewRef(tsm_bind.s_normal);
@@ -179,9 +181,11 @@ conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     if (!mine) {
         Py_DECREF(reason);
     } else if (is_abnormal(keep)) {
-        report(pid, keep, label);
+        report(pid, keep, label, origin, details);
     }
     Py_DECREF(label);
+    Py_DECREF(origin);
+    Py_DECREF(details);
     Py_DECREF(keep);
     (void)tsm_enter(w);
     tsm_store_relaxed(&w->a_proc, p); /* relaxed: as above. */
@@ -222,13 +226,24 @@ throw_in(PyObject* coro, PyObject** result)
     return PYGEN_ERROR;
 }
 
-static PySendResult
-resume(PyObject* coro, PyObject** result)
+/* The last message would stay alive in the exception that delivered it. */
+static void
+forget_delivered(tsm_worker_t* w)
+{
+    PyObject* stop = ((tsm_pyworker_t*)w->py)->stop;
+    if (stop != NULL) {
+        Py_CLEAR(((PyStopIterationObject*)stop)->value);
+    }
+}
+
+PySendResult
+tsm_body_resume(PyObject* coro, PyObject** result)
 {
     PySendResult how = PyIter_Send(coro, Py_None, result);
     while (how == PYGEN_NEXT && check_yielded(*result) < 0) {
         how = throw_in(coro, result);
     }
+    forget_delivered(tsm_self);
     return how;
 }
 
@@ -258,31 +273,13 @@ run_call(tsm_worker_t* w, tsm_proc_t* p)
         }
         return TSM_RUN_YIELD;
     }
-    conclude(w, p, result);
+    tsm_body_conclude(w, p, result);
     return TSM_RUN_ENDED;
 }
 
-/* The last message would stay alive in the exception that delivered it. */
-static void
-forget_delivered(tsm_worker_t* w)
+enum tsm_run
+tsm_body_waits(tsm_worker_t* w, tsm_proc_t* p)
 {
-    PyObject* stop = ((tsm_pyworker_t*)w->py)->stop;
-    if (stop != NULL) {
-        Py_CLEAR(((PyStopIterationObject*)stop)->value);
-    }
-}
-
-static enum tsm_run
-run_coroutine(tsm_worker_t* w, tsm_proc_t* p)
-{
-    PyObject* result = NULL;
-    PySendResult how = resume(p->body, &result);
-    forget_delivered(w);
-    tsm_user_end(w);
-    if (how != PYGEN_NEXT) {
-        conclude(w, p, how == PYGEN_RETURN ? result : NULL);
-        return TSM_RUN_ENDED;
-    }
     if (w->yield_wanted) {
         return TSM_RUN_YIELD;
     }
@@ -292,25 +289,43 @@ run_coroutine(tsm_worker_t* w, tsm_proc_t* p)
     return TSM_UNLIKELY(mail) && p->wait != NULL && tsm_receive_ready(p) ? TSM_RUN_YIELD : TSM_RUN_WAIT;
 }
 
+static enum tsm_run
+run_coroutine(tsm_worker_t* w, tsm_proc_t* p)
+{
+    PyObject* result = NULL;
+    PySendResult how = tsm_body_resume(p->body, &result);
+    tsm_user_end(w);
+    if (TSM_LIKELY(how == PYGEN_NEXT)) {
+        return tsm_body_waits(w, p);
+    }
+    if (how == PYGEN_RETURN && Py_IS_TYPE(result, &TsmServer_Type) && (p->flags & TSM_PF_DEAD) == 0) {
+        tsm_server_become(p, result);
+        return tsm_server_run(w, p);
+    }
+    tsm_body_conclude(w, p, how == PYGEN_RETURN ? result : NULL);
+    return TSM_RUN_ENDED;
+}
+
 /* Dead, and its frames stand: Killed is thrown in; a body that goes on awaiting gets it
  * again, until it gives in or is dropped. */
 static void
 unwind(tsm_worker_t* w, tsm_proc_t* p)
 {
-    if ((p->flags & TSM_PF_COROUTINE) == 0 || p->body == NULL) {
+    PyObject* coro = (p->flags & TSM_PF_COROUTINE) != 0 ? p->body : tsm_server_coro(p);
+    if (coro == NULL) {
         return;
     }
     tsm_user_begin(w);
     PyObject* result = NULL;
     PySendResult how = PYGEN_NEXT;
     if ((p->flags & TSM_PF_STARTED) == 0) {
-        result = PyObject_CallMethodNoArgs(p->body, tsm_bind.s_close);
+        result = PyObject_CallMethodNoArgs(coro, tsm_bind.s_close);
         how = result == NULL ? PYGEN_ERROR : PYGEN_RETURN;
     }
     for (int i = 0; how == PYGEN_NEXT && i < UNWIND_TRIES; i++) {
         Py_CLEAR(result);
         (void)tsm_raise_killed();
-        how = throw_in(p->body, &result);
+        how = throw_in(coro, &result);
     }
     Py_XDECREF(result);
     if (how == PYGEN_ERROR) {
@@ -339,11 +354,15 @@ run_body(tsm_worker_t* w, tsm_proc_t* p)
         unwind(w, p);
     } else {
         p->flags |= TSM_PF_STARTED;
-        tsm_user_begin(w);
         if (TSM_UNLIKELY((p->flags & TSM_PF_LIMITED) != 0)) {
             tsm_limits_adopt();
         }
-        how = (p->flags & TSM_PF_COROUTINE) != 0 ? run_coroutine(w, p) : run_call(w, p);
+        if ((p->flags & TSM_PF_SERVER) != 0) {
+            how = tsm_server_run(w, p);
+        } else {
+            tsm_user_begin(w);
+            how = (p->flags & TSM_PF_COROUTINE) != 0 ? run_coroutine(w, p) : run_call(w, p);
+        }
     }
     context_leave(w, p);
     if (how == TSM_RUN_ENDED) {

@@ -119,6 +119,20 @@ wait_outside(tsm_pid_t pid, tsm_qlimit_t* q, tsm_sig_t* sig)
     return interrupted ? NULL : Py_NewRef(Py_None);
 }
 
+bool
+tsm_call_full(tsm_pid_t pid, tsm_sig_t* sig)
+{
+    tsm_proc_t* p = tsm_ptab_slot_any(tsm_pid_idx(pid));
+    tsm_qlimit_t* q = tsm_load_acquire(&p->a_qlimit); /* acquire: as in tsm_qlimit_of. */
+    if (tsm_load_relaxed(&q->a_mode) != TSM_FULL_WAIT) { /* relaxed: set before the pid was known. */
+        tsm_bury(sig);
+        return false;
+    }
+    sig->flags = 0;
+    (void)tsm_signal_any(pid, sig);
+    return true;
+}
+
 PyObject*
 tsm_post_full(tsm_pid_t pid, tsm_sig_t* sig)
 {

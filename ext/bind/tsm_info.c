@@ -101,14 +101,36 @@ get_parent(tsm_proc_t* p)
     return p->parent == 0 ? Py_NewRef(Py_None) : tsm_pid_object(p->parent);
 }
 
+/* An attribute of where it comes from, or NULL. */
+static PyObject*
+from_origin(tsm_proc_t* p, const char* attribute)
+{
+    PyObject* value = NULL;
+    if (p->cold != NULL && p->cold->origin != NULL) {
+        (void)PyObject_GetOptionalAttrString(p->cold->origin, attribute, &value);
+    }
+    return value;
+}
+
+static PyObject*
+get_ancestors(tsm_proc_t* p)
+{
+    PyObject* ancestors = from_origin(p, "ancestors");
+    return ancestors != NULL ? ancestors : PyTuple_New(0);
+}
+
 static PyObject*
 get_initial_call(tsm_proc_t* p)
 {
+    PyObject* known = from_origin(p, "initial_call");
+    if (known != NULL) {
+        return known;
+    }
     PyObject* of = p->body;
     if (of == NULL) {
         return Py_NewRef(Py_None);
     }
-    if (!PyCoro_CheckExact(of)) {
+    if (PyTuple_CheckExact(of)) {
         of = PyTuple_GET_ITEM(of, 0);
     }
     PyObject* name = NULL;
@@ -259,6 +281,7 @@ static const struct {
     {"registered_name", get_name, false},
     {"label", get_label, false},
     {"parent", get_parent, false},
+    {"ancestors", get_ancestors, false},
     {"initial_call", get_initial_call, false},
     {"current_function", get_current_function, false},
     {"memory", get_memory, false},
@@ -441,8 +464,9 @@ PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
 "None when it is dead. Signals sent to pid before the call have acted.\n\n"
 "Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
 "message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
-"registered_name, label, parent, initial_call, current_function, memory (bytes: native_memory, its\n"
-"coroutine, and total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
+"registered_name, label, parent, ancestors (nearest first; of processes started through\n"
+"proc_lib), initial_call, current_function, memory (bytes: native_memory, its coroutine, and\n"
+"total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
 "total_heap_size (charged to it, buffer_memory included; None without max_heap), max_heap_size,\n"
 "buffer_memory (numpy data, with max_heap), max_queue, dropped (messages, see SpawnOptions),\n"
 "thread (OS thread id it occupies, or None), messages (only when named).\n\n"

@@ -14,6 +14,7 @@
  * No user code runs: only tp_traverse, and __sizeof__ where it is a method of C.
  */
 #include "bind/tsm_account.h"
+#include "bind/tsm_agent.h"
 #include "bind/tsm_compat_inner.h"
 
 #include <stdio.h>
@@ -185,6 +186,7 @@ traverse(walk_t* walk, PyObject* op)
         (void)visit(PyFunction_GET_DEFAULTS(op), walk);
         return;
     }
+    tsm_agent_visit(op, visit, walk);
     traverseproc down = Py_TYPE(op)->tp_traverse;
     if (down != NULL && PyObject_IS_GC(op) && !tsm_is_running_generator(op)) {
         Py_BEGIN_CRITICAL_SECTION(op);
@@ -226,7 +228,7 @@ tsm_measure_term(PyObject* term, size_t max_objects, bool* whole)
     if (term == NULL || belongs_to_program(term)) {
         return 0;
     }
-    if (Py_TYPE(term)->tp_traverse == NULL) { /* a leaf: no set is needed */
+    if (Py_TYPE(term)->tp_traverse == NULL && !Py_IS_TYPE(term, &TsmCall_Type)) { /* a leaf: no set is needed */
         return size_of(term);
     }
     (void)visit(term, &walk);
@@ -361,8 +363,11 @@ tsm_measure_proc(tsm_proc_t* p, bool on_stack, PyObject* const* mail, size_t mai
     *out = (tsm_measured_t){.native = false};
     if (on_stack) {
         stack_roots(&walk, out);
-    } else if (body != NULL && PyCoro_CheckExact(body)) {
-        coroutine_roots(&walk, out, body);
+    } else if (body != NULL) {
+        coroutine_roots(&walk, out, (p->flags & TSM_PF_SERVER) != 0 ? tsm_server_coro(p) : body);
+    }
+    if ((p->flags & TSM_PF_SERVER) != 0) {
+        root(&walk, out, tsm_server_agent(p), "its state");
     }
     if (body != NULL) {
         root(&walk, out, body, "its body and arguments");

@@ -1,14 +1,16 @@
 /* tsm_module.c - the module transom._core: puts the functions of bind/ together. */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_table_dir.h"
 
 static int
 module_exec(PyObject* module)
 {
     PyMethodDef* tables[] = {tsm_ops_methods, tsm_names_methods, tsm_spawn_methods, tsm_info_methods,
-                             tsm_reds_methods, tsm_node_methods, tsm_reclaim_methods,
-                             tsm_copy_methods};
+                             tsm_reds_methods, tsm_node_methods, tsm_origin_methods,
+                             tsm_server_methods, tsm_anycall_methods,
+                             tsm_reclaim_methods, tsm_copy_methods};
     if (tsm_types_init(module) < 0 || tsm_node_init() < 0 || tsm_receive_init() < 0
-        || tsm_reclaim_init() < 0) {
+        || tsm_reclaim_init() < 0 || tsm_table_init(module) < 0 || tsm_counters_init(module) < 0
+        || tsm_dir_init(module) < 0) {
         return -1;
     }
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

@@ -372,6 +372,13 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
         {"DISABLE", &b->s_disable}, {"report_heap", &b->report_heap},
         {"report_queue", &b->report_queue},
+        {"call_error", &b->call_error}, {"call_outside", &b->call_outside},
+        {"call_blocking", &b->call_blocking}, {"call_watch", &b->call_watch},
+        {"call_unwatch", &b->call_unwatch}, {"Refused", &b->refused},
+        {"server_dispatch", &b->server_dispatch}, {"server_crashed", &b->server_crashed},
+        {"server_after", &b->server_after}, {"server_refuse", &b->server_refuse},
+        {"server_timeout", &b->s_timeout_message},
+        {"DISABLE", &b->s_disable},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
         if (take(dict, wanted[i].name, wanted[i].to) < 0) {
@@ -399,6 +406,9 @@ tsm_node_init(void)
         || intern(&b->s_close, "close") < 0 || intern(&b->s_deepcopy, "__deepcopy__") < 0
         || intern(&b->s_reduce_ex, "__reduce_ex__") < 0 || intern(&b->s_dict, "__dict__") < 0
         || intern(&b->s_setstate, "__setstate__") < 0 || intern(&b->s_append, "append") < 0
+        || intern(&b->s_timeout, "timeout") < 0
+        || intern(&b->s_calling_self, "calling_self") < 0
+        || intern(&b->s_queue_full, "queue_full") < 0
         || (b->four = PyLong_FromLong(4)) == NULL) {
         return -1;
     }

@@ -57,8 +57,8 @@ tsm_caller_is_dead(void)
 
 /* Sends sig in the name of the caller, unless that died while sig was being made: what a
  * process sends never comes after its exit. Takes sig. */
-static PyObject*
-post(tsm_pid_t pid, tsm_sig_t* sig)
+PyObject*
+tsm_post(tsm_pid_t pid, tsm_sig_t* sig)
 {
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* me = w == NULL ? NULL : tsm_worker_proc(w);
@@ -128,7 +128,7 @@ tsm_send(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* 
         return NULL;
     }
     sig->flags |= TSM_SIGF_ASKS;
-    return post(pid, sig);
+    return tsm_post(pid, sig);
 }
 
 /* ---- exit signals ---- */
@@ -177,7 +177,7 @@ exit_pid(tsm_pid_t pid, PyObject* reason)
     }
     sig->term = reason;
     sig->from = me == NULL ? 0 : tsm_proc_pid(me);
-    return post(pid, sig);
+    return tsm_post(pid, sig);
 }
 
 PyDoc_STRVAR(exit_doc, "exit(pid, reason, /)\n--\n\n"

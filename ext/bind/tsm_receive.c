@@ -11,7 +11,7 @@
  *                 A match, a time-out and a new receive start over.
  * Source          semantics 1.5; OTP's save pointer and receive markers
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_agent.h"
 
 enum kind { RECEIVE, SLEEP };
 
@@ -236,6 +236,12 @@ bool
 tsm_receive_ready(tsm_proc_t* p)
 {
     Receive* self = p->wait;
+    if (Py_IS_TYPE((PyObject*)p->wait, &TsmCall_Type)) {
+        return tsm_call_ready(p);
+    }
+    if (Py_IS_TYPE((PyObject*)p->wait, &TsmAnyCall_Type)) {
+        return tsm_anycall_ready(p);
+    }
     if ((p->flags & TSM_PF_TIMED_OUT) != 0) {
         return true;
     }
@@ -256,8 +262,8 @@ tsm_receive_ready(tsm_proc_t* p)
 
 /* Ends the await with value. The exception object is used again while nobody else holds
  * it; the driver clears its value (tsm_body.c). */
-static PyObject*
-finish(tsm_worker_t* w, PyObject* value)
+PyObject*
+tsm_finish_await(tsm_worker_t* w, PyObject* value)
 {
     tsm_pyworker_t* py = w->py;
     PyObject* stop = py->stop;
@@ -274,8 +280,8 @@ finish(tsm_worker_t* w, PyObject* value)
     return NULL;
 }
 
-static PyObject*
-suspend(tsm_worker_t* w, tsm_proc_t* p, Receive* self, bool yield)
+PyObject*
+tsm_suspend(tsm_worker_t* w, tsm_proc_t* p, PyObject* self, bool yield)
 {
     p->wait = yield ? NULL : Py_NewRef(self); /* the body may hold it in ways we do not see */
     w->yield_wanted = yield;
@@ -283,8 +289,8 @@ suspend(tsm_worker_t* w, tsm_proc_t* p, Receive* self, bool yield)
 }
 
 /* The caller holds self, so for the usual case this is not the last reference. */
-static void
-stop_waiting(tsm_proc_t* p, PyObject* self)
+void
+tsm_stop_waiting(tsm_proc_t* p, PyObject* self)
 {
     PyObject* waited = p->wait;
     p->wait = NULL;
@@ -306,15 +312,15 @@ receive_next(PyObject* op)
         PyErr_SetString(PyExc_RuntimeError, "receive(): not inside a predicate of receive");
         return tsm_done(NULL);
     }
-    stop_waiting(p, op);
+    tsm_stop_waiting(p, op);
     /* A turn is over at a yield point, too. relaxed: own thread's counter. */
     if (TSM_UNLIKELY(tsm_load_relaxed(&w->a_budget) <= 0) && !self->begun) {
-        return suspend(w, p, self, true);
+        return tsm_suspend(w, p, op, true);
     }
     PyObject* message = NULL;
     int rc = receive_step(p, self, &message);
     if (rc == 0) {
-        return suspend(w, p, self, false);
+        return tsm_suspend(w, p, op, false);
     }
     self->begun = false;
     if (rc < 0) {
@@ -322,7 +328,7 @@ receive_next(PyObject* op)
         return tsm_done(NULL);
     }
     message = tsm_done(message);
-    return message == NULL ? NULL : finish(w, message);
+    return message == NULL ? NULL : tsm_finish_await(w, message);
 }
 
 /* sleep(0) and an exhausted turn: once round the run queue. */
@@ -341,8 +347,8 @@ yield_next(PyObject* op)
         return NULL;
     }
     self->begun = true;
-    stop_waiting(p, op);
-    return suspend(tsm_self, p, self, true);
+    tsm_stop_waiting(p, op);
+    return tsm_suspend(tsm_self, p, op, true);
 }
 
 static int

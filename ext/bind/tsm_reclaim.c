@@ -37,7 +37,7 @@
  * Where tested    tests/semantics/test_reclaim.py, tests/leak
  * Source          Lins, Cyclic reference counting; CPython's gc_free_threading.c for clearing
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_agent.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -529,7 +529,9 @@ tsm_reclaim_hold(tsm_worker_t* w, PyObject* op)
 void
 tsm_reclaim_hold_process(tsm_worker_t* w, tsm_proc_t* p)
 {
-    if ((p->flags & TSM_PF_COROUTINE) == 0) {
+    if ((p->flags & TSM_PF_SERVER) != 0) {
+        tsm_reclaim_hold(w, tsm_server_agent(p));
+    } else if ((p->flags & TSM_PF_COROUTINE) == 0) {
         tsm_reclaim_hold(w, p->body);
     }
     tsm_reclaim_hold(w, p->context);

@@ -173,6 +173,7 @@ discard(tsm_proc_t* p)
     tsm_body_release(p);
     if (p->cold != NULL) {
         Py_XDECREF((PyObject*)p->cold->label);
+        Py_XDECREF((PyObject*)p->cold->origin);
         tsm_free(p->cold, sizeof(tsm_cold_t));
         p->cold = NULL;
     }

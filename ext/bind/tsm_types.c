@@ -3,7 +3,7 @@
  * All are immutable values. A pid or reference is made anew for each holder: one shared
  * object per process would be touched by every thread (reference count contention).
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_agent.h"
 
 #include <stddef.h>
 
@@ -413,7 +413,9 @@ int
 tsm_types_init(PyObject* module)
 {
     PyTypeObject* types[] = {&TsmPid_Type, &TsmRef_Type, &TsmTimer_Type, &TsmExit_Type,
-                             &TsmDown_Type, &TsmReceive_Type, &TsmShare_Type, &TsmMove_Type};
+                             &TsmDown_Type, &TsmReceive_Type, &TsmShare_Type, &TsmMove_Type,
+                             &TsmMethod_Type, &TsmBound_Type,
+                             &TsmAgentRef_Type, &TsmCall_Type, &TsmServer_Type, &TsmAnyCall_Type};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (PyModule_AddType(module, types[i]) < 0) {
             return -1;

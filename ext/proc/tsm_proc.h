@@ -174,12 +174,13 @@ enum {
     TSM_PF_DEAD = 1 << 6,      /* dead to the world, frames not yet unwound */
     TSM_PF_SCANNING = 1 << 7,  /* a receive predicate runs */
     TSM_PF_PINNED = 1 << 8,
+    TSM_PF_COROUTINE = 1 << 9, /* body is a coroutine (else a call still to be made) */
     TSM_PF_ENDING = 1 << 10,   /* the crash report is being made: Killed is not raised */
     TSM_PF_INTERRUPTED = 1 << 11, /* dead: its thread was asked to raise; undone at its end */
     TSM_PF_STRANDED = 1 << 12,  /* the node closed while it stood in a queue: never freed */
     TSM_PF_TOKEN_WAIT = 1 << 13, /* its pid stands in token_wait */
-    TSM_PF_COROUTINE = 1 << 9, /* body is a coroutine (else a call still to be made) */
-    TSM_PF_LIMITED = 1 << 14, /* spawned with max_heap or max_queue */
+    TSM_PF_SERVER = 1 << 14,   /* body is an idle server (bind/tsm_server.c) */
+    TSM_PF_LIMITED = 1 << 15,  /* spawned with max_heap or max_queue */
 };
 
 typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */
@@ -187,6 +188,7 @@ typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */
 /* What few processes have. Owner only. */
 typedef struct tsm_cold {
     void* label;
+    void* origin; /* ancestors and initial call (bind/tsm_origin.c) */
     uint32_t priority_refs; /* aliases and monitors that take priority messages */
     void* account; /* of its memory, when that is limited (bind/tsm_account.h) */
 } tsm_cold_t;
@@ -207,6 +209,7 @@ typedef struct tsm_proc {
     struct tsm_timer* a_timers; /* that will send to this process, but for `timer` */
     /* set once in tsm_ptab */
     uint32_t idx;
+    uint32_t a_held; /* any thread, sc: bits, what is kept in its name elsewhere (hooks.died) */
     /* owner, or the run queue it stands in */
     tsm_node_t rq_node;
     /* owner only */
@@ -257,6 +260,8 @@ typedef struct tsm_hooks {
     void (*term_unref)(void* term);
     bool (*term_equal)(void* a, void* b); /* names only; runs no user code */
     void* (*info)(tsm_proc_t* p, void* items, uint32_t status);
+    /* p is dead, its relations have not fired, a_held is not 0. May be NULL. No user code. */
+    void (*died)(tsm_proc_t* p);
     /* scheduling: p was woken by this thread and must get into a run queue */
     void (*ready)(tsm_proc_t* p);
     /* p may run or sit in native code and has urgent signals */

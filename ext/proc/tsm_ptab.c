@@ -135,6 +135,7 @@ tsm_ptab_new_any(int* err)
     /* relaxed: nobody knows the new pid yet; publishing it publishes these. */
     tsm_store_relaxed(&p->a_worker, NULL);
     tsm_store_relaxed(&p->a_urgent, 0);
+    tsm_store_relaxed(&p->a_held, 0);
     tsm_store_relaxed(&p->a_status, TSM_ST_RUNNABLE);
     tsm_inbox_open_owner(&p->inbox);
     return p;

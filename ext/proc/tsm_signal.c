@@ -10,7 +10,7 @@
  *   buried      the calling OS thread alone
  * Protocol: death
  *   1. inbox becomes DEAD: no later push succeeds, the pid is dead to the world
- *   2. the name goes
+ *   2. the name goes, and what it holds elsewhere (tables)
  *   3. links get their exit, monitors their DOWN, monitored ones their demonitor; each
  *      relation's own memory becomes the signal, so dying cannot run out of memory
  *   4. what stood in the inbox behind the fatal signal is answered as by the dead
@@ -487,6 +487,10 @@ tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest)
     }
     tsm_ptab_count_death(p);
     tsm_name_drop_owner(p);                                               /* step 2 */
+    /* sc: against who gives p something to hold (bind/tsm_table_own.c), as for the name. */
+    if (TSM_UNLIKELY(tsm_load_sc(&p->a_held) != 0) && tsm_hooks.died != NULL) {
+        tsm_hooks.died(p);
+    }
     die_relations(p, reason);                                             /* step 3 */
     answer_chain(p, rest);                                                /* step 4 */
     answer_chain(p, late);

@@ -257,6 +257,9 @@ release_cold(tsm_proc_t* p)
         if (p->cold->label != NULL && tsm_bury_term(p->cold->label) < 0) {
             tsm_hooks.term_unref(p->cold->label);
         }
+        if (p->cold->origin != NULL && tsm_bury_term(p->cold->origin) < 0) {
+            tsm_hooks.term_unref(p->cold->origin);
+        }
         tsm_free(p->cold, sizeof(tsm_cold_t));
         p->cold = NULL;
     }

@@ -9,12 +9,25 @@ Reading order of the package:
     _limits.py    the reports of what went over a limit
     _gc.py        when the node collects garbage
     _instrument.py  which code counts reductions; instrument.py is its public face
+    counters.py, persistent_term.py  smaller things that processes share
+    _registry.py, _groups.py, _pubsub.py  processes under keys, in groups, behind topics
+    _table.py     tables that processes share
+    _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
+    _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
 
+from transom import counters as counters
 from transom import instrument as instrument
+from transom import persistent_term as persistent_term
+from transom import proc_lib as proc_lib
 from transom import sync as sync
+from transom import sys as sys
+from transom._agent import Agent as Agent
+from transom._call import gather as gather
+from transom._child import ChildSpec as ChildSpec
+from transom._core import Call as Call
 from transom._core import Down as Down
 from transom._core import Exit as Exit
 from transom._core import Pid as Pid
@@ -52,25 +65,68 @@ from transom._core import unalias as unalias
 from transom._core import unlink as unlink
 from transom._core import unregister as unregister
 from transom._core import whereis as whereis
+from transom._cycles import detect_call_cycles as detect_call_cycles
 from transom._errors import AlreadyRunning as AlreadyRunning
+from transom._errors import AlreadyStarted as AlreadyStarted
+from transom._errors import CallError as CallError
+from transom._errors import CallTimeout as CallTimeout
+from transom._errors import ChildExists as ChildExists
+from transom._errors import ChildRunning as ChildRunning
+from transom._errors import DuplicateChild as DuplicateChild
 from transom._errors import Exited as Exited
 from transom._errors import ForkedError as ForkedError
 from transom._errors import Killed as Killed
 from transom._errors import NameTaken as NameTaken
+from transom._errors import NoChild as NoChild
 from transom._errors import NoProcess as NoProcess
+from transom._errors import NoTable as NoTable
 from transom._errors import NotInProcess as NotInProcess
 from transom._errors import NotOwner as NotOwner
 from transom._errors import NotRunning as NotRunning
 from transom._errors import ProcessLimit as ProcessLimit
 from transom._errors import QueueFull as QueueFull
+from transom._errors import StartError as StartError
 from transom._errors import Stop as Stop
+from transom._errors import TableAccess as TableAccess
+from transom._errors import TaskError as TaskError
+from transom._errors import TooManyChildren as TooManyChildren
 from transom._errors import TransomError as TransomError
 from transom._gc import gc_info as gc_info
+from transom._groups import Groups as Groups
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
+from transom._pubsub import PubSub as PubSub
+from transom._registry import Registry as Registry
+from transom._registry import Via as Via
+from transom._report import set_redaction as set_redaction
+from transom._requests import Answer as Answer
+from transom._requests import as_completed as as_completed
+from transom._restart import Backoff as Backoff
+from transom._restart import Recovery as Recovery
 from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop
+from transom._start import pid_of as pid_of
+from transom._supervisor import DynamicSupervisor as DynamicSupervisor
+from transom._supervisor import Supervisor as Supervisor
+from transom._supervisor_partition import PartitionSupervisor as PartitionSupervisor
+from transom._supervisor_partition import PartitionSupervisorRef as PartitionSupervisorRef
+from transom._supervisor_ref import DynamicSupervisorRef as DynamicSupervisorRef
+from transom._supervisor_ref import SupervisorRef as SupervisorRef
+from transom._table import Continuation as Continuation
+from transom._table import Table as Table
+from transom._table import TableTransfer as TableTransfer
+from transom._task import Task as Task
+from transom._task_stream import TaskStream as TaskStream
+from transom._task_supervisor import TaskSupervisor as TaskSupervisor
+from transom._task_supervisor import TaskSupervisorRef as TaskSupervisorRef
+from transom._turn import From as From
+from transom._turn import continue_with as continue_with
+from transom._turn import defer as defer
+from transom._turn import hibernate as hibernate
+from transom._turn import idle_timeout as idle_timeout
+from transom._turn import stop_after as stop_after
+from transom._typed import method as method
 from transom._values import Crash as Crash
 from transom._values import SpawnOptions as SpawnOptions
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
 from transom import _core
 from transom._core import Pid, Ref
-from transom._values import ON_FULL, PRIORITIES, Crash, Priority, SpawnOptions
-
-_log = logging.getLogger("transom")
+from transom._values import ON_FULL, PRIORITIES, Priority, SpawnOptions
 
 
 def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -79,15 +76,6 @@ def set_priority(priority: Priority) -> Priority:
     if priority not in PRIORITIES:
         raise ValueError(f"priority must be one of {', '.join(PRIORITIES)}, not {priority!r}")
     return PRIORITIES[_core._set_priority(PRIORITIES.index(priority))]
-
-
-def report(pid: Pid, reason: object, label: str | None) -> None:
-    """Log one crash report. The core calls it once for each abnormal end."""
-    who = f"{pid} ({label})" if label else str(pid)
-    if isinstance(reason, Crash):
-        _log.error("process %s crashed: %s\n%s", who, reason.summary(), reason.traceback.rstrip())
-    else:
-        _log.error("process %s ended: %r", who, reason)
 
 
 def own_context(context: Context) -> Context:

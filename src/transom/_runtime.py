@@ -12,7 +12,20 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
-from transom import _copying, _core, _errors, _gc, _instrument, _limits, _process, _values
+from transom import (
+    _call,
+    _copying,
+    _core,
+    _cycles,
+    _errors,
+    _gc,
+    _instrument,
+    _limits,
+    _process,
+    _report,
+    _serve,
+    _values,
+)
 
 _log = logging.getLogger("transom")
 _lock = threading.Lock()  # one start or stop at a time
@@ -37,7 +50,7 @@ _core._setup(
     {name: getattr(_errors, name) for name in dir(_errors) if isinstance(getattr(_errors, name), type)}
     | {
         "make_crash": _values.make_crash,
-        "report": _process.report,
+        "report": _report.report,
         "report_heap": _limits.report_heap,
         "report_queue": _limits.report_queue,
         "safepoint": _process.safepoint,
@@ -49,6 +62,17 @@ _core._setup(
         "move_array": _copying.move_array,
         "copyreg_table": copyreg.dispatch_table,
         "own_context": _process.own_context,
+        "call_error": _call.error_of,
+        "call_outside": _call.outside,
+        "call_blocking": _call.blocking,
+        "call_watch": _cycles.watch,
+        "call_unwatch": _cycles.unwatch,
+        "Refused": _call.Refused,
+        "server_dispatch": _serve.dispatch,
+        "server_crashed": _serve.crashed,
+        "server_after": _serve.after,
+        "server_refuse": _serve.refuse,
+        "server_timeout": _serve.TIMEOUT,
         "DISABLE": sys.monitoring.DISABLE,
     }
 )

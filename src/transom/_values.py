@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import traceback as _traceback
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,10 +34,12 @@ class SpawnOptions:
         max_queue: Messages that may wait for it, 1 or more; None: no limit. Other signals, and messages through
             an alias (replies), do not count and are never held up.
         on_full: What becomes of one more. ``"drop"``: it is dropped, and counted (``process_info``, ``dropped``).
-            ``"reject"``: ``send`` raises ``QueueFull``. ``"kill"``: the receiver ends with reason ``"killed"``.
+            ``"reject"``: ``send`` and ``.cast`` raise ``QueueFull``, a call to an agent CallError("queue_full").
+            ``"kill"``: the receiver ends with reason ``"killed"``.
             ``"wait"``: ``send`` waits for room, with its OS thread; where that would be for ever (to itself, in
             a ring of waiting processes) or cannot be (thread cap), it raises ``QueueFull``. Of a timer's message
-            nobody can be told: it is dropped under ``"reject"``, and let in under ``"wait"``.
+            nobody can be told: it is dropped under ``"reject"``, and let in under ``"wait"``, as are calls to
+            agents, whose senders wait anyway. A call that is dropped ends with CallTimeout.
         trap_exit: It starts with ``trap_exit(True)``.
         pinned: It stays on one OS thread, for libraries with thread-local state. Costs a thread.
         label: Text for reports, see ``set_label``.
@@ -129,9 +132,17 @@ class Crash:
         return (Crash, (self.exception, self.traceback))
 
 
+_HOME = os.path.dirname(__file__) + os.sep
+
+
 def make_crash(exception: BaseException) -> Crash:
     """The Crash of an exception just caught: a detached copy and the traceback's text."""
-    return Crash(_detached(exception), "".join(_traceback.format_exception(exception)))
+    frames = exception.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HOME):
+        frames = frames.tb_next  # ours, around the program's
+    if frames is None:
+        frames = exception.__traceback__
+    return Crash(_detached(exception), "".join(_traceback.format_exception(type(exception), exception, frames)))
 
 
 def _detached(exception: BaseException) -> BaseException:

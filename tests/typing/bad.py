@@ -62,3 +62,19 @@ def records(down: Down, exited: Exit, crash: Crash) -> None:
     down.reason = "x"  # E
     exited.sender = down.pid  # E
     print(crash.text)  # E
+
+
+class Counter(transom.Agent):
+    @transom.method
+    def add(self, k: int) -> int:
+        return k
+
+
+async def agents(c: Counter) -> None:
+    await c.add("2")  # E
+    await c.add()  # E
+    c.add.cast(k="x")  # E
+    c.add.options(limit=1)  # E
+    text: str = await c.add(1)  # E
+    c.add(1).send().missing()  # E
+    print(text)

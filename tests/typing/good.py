@@ -97,3 +97,41 @@ def looking(pid: Pid) -> None:
     old: str = transom.set_priority("high")
     print(old)
     print(transom.node_info()["slots"], {pid: 1}, sorted([pid, pid]))
+
+
+class Counter(transom.Agent):
+    def init(self, start: int = 0) -> None:
+        self.n = start
+
+    @transom.method
+    def add(self, k: int, *, times: int = 1) -> int:
+        self.n += k * times
+        return self.n
+
+    @transom.method
+    async def ask(self, question: str) -> list[str]:
+        return [question]
+
+    async def plain(self, question: str) -> str:
+        return question
+
+
+async def agents() -> None:
+    c = await Counter.start_link(1)
+    assert_type(c, Counter)
+    assert_type(await c.add(2), int)
+    assert_type(await c.add(2, times=3), int)
+    assert_type(await c.ask("x"), list[str])
+    assert_type(await c.plain("x"), str)
+    assert_type(c.add(2).result(1.0), int)
+    assert_type(await c.add(2).send(), int)
+    assert_type(await c.add.options(timeout=60)(2), int)
+    c.add.cast(2, times=2)
+    assert_type(Counter.at("counter"), Counter)
+    named = Counter.options(name="counter", timeout=1.0)
+    assert_type(await named.start(1), Counter)
+    assert_type(await Counter.start_monitor(), tuple[Counter, Ref])
+    assert_type(Counter.start(1).result(), Counter)
+    assert_type(Counter.child(1).options(id="c", restart="transient"), transom.ChildSpec)
+    assert_type(transom.pid_of(c), Pid)
+    assert_type(await transom.gather(c.add(1), c.add(2)), list[int])

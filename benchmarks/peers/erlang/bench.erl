@@ -26,16 +26,23 @@ scenario("mesh", P) -> mesh:mesh(P);
 scenario("split", P) -> split:split(P);
 scenario("spawn", P) -> lifecycle:spawn_exit(P);
 scenario("down", P) -> lifecycle:spawn_down(P);
+scenario("restart", P) -> supervision:restart(P);
+scenario("children", P) -> supervision:children(P);
 scenario("timer", P) -> lifecycle:timer(P);
 scenario("copy", P) -> copies:copies(P);
 scenario("call", P) -> call:call(P);
+scenario("agent-call", P) -> agent:call(P);
+scenario("agent-memory", P) -> agent:idle_bytes(P);
 scenario("latency", P) -> latency:latency(P);
 scenario("bytes", P) -> memory:idle_bytes(P);
 scenario("million", P) -> memory:million(P);
 scenario("idle", P) -> memory:idle_cpu(P);
 scenario("pauses", P) -> pauses:pauses(P);
 scenario("rounds", P) -> pauses:rounds(P);
-scenario("live", P) -> memory:live(P).
+scenario("live", P) -> memory:live(P);
+scenario("table", P) -> tables:one(P);
+scenario("table-readers", P) -> tables:scaling(P);
+scenario("broadcast", P) -> tables:fanout(P).
 
 now_ns() -> erlang:monotonic_time(nanosecond).
 

@@ -8,6 +8,7 @@ side.main(
         "fanin": actors.fanin,
         "spawn": actors.spawn_exit,
         "call": actors.call,
+        "agent-call": actors.agent_call,
         "bytes": actors.idle_bytes,
     }
 )

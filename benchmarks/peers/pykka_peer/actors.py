@@ -125,6 +125,30 @@ def call(params: Params) -> Result:
     return {"ns": took / count}
 
 
+class Counter(ThreadingActor):
+    def __init__(self) -> None:
+        super().__init__()
+        self.n = 0
+
+    def add(self, k: int) -> int:
+        self.n += k
+        return self.n
+
+
+def agent_call(params: Params) -> Result:
+    """A method through Pykka's proxy, which answers with a future."""
+    counter: Any = Counter.start().proxy()
+    count = params.int("n")
+    for _ in range(count // 10):
+        counter.add(1).get()
+    start = perf_counter_ns()
+    for _ in range(count):
+        counter.add(1).get()
+    took = perf_counter_ns() - start
+    ActorRegistry.stop_all()
+    return {"ns": took / count}
+
+
 def idle_bytes(params: Params) -> Result:
     count = params.int("n")
     keep = [Nothing.start() for _ in range(50)]

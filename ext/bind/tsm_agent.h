@@ -1,0 +1,71 @@
+/* tsm_agent.h - what the files about agents share: calls, references, servers. */
+#ifndef TSM_AGENT_H
+#define TSM_AGENT_H
+
+#include "bind/tsm_bind.h"
+
+/* The descriptor that stands for one public method in the class of references. */
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyObject* name;  /* exact str, interned */
+    PyObject* owner; /* the agent class */
+} TsmMethod;
+
+/* A reference to an agent: by pid, or by name (then pid is 0). */
+typedef struct {
+    PyObject_HEAD
+    tsm_pid_t pid;
+    PyObject* name;
+} TsmAgentRef;
+
+enum tsm_call_state { TSM_CALL_NEW, TSM_CALL_SENT, TSM_CALL_DONE, TSM_CALL_CAST };
+
+/* A call, from the expression that makes it to its answer; it is also the message that
+ * the agent gets. Before it is sent it belongs to the caller; after that only the caller
+ * touches `state` and `begun`, only the agent `args`, and the rest is read-only. */
+typedef struct {
+    PyObject_VAR_HEAD /* number of arguments, the named ones last */
+    TsmMethod* method;
+    PyObject* name;    /* of the agent, or NULL */
+    PyObject* kwnames; /* tuple or NULL */
+    tsm_pid_t to, from;
+    uint64_t ref; /* the alias the answer goes to; 0: a cast */
+    uint64_t timeout_ns;
+    uint8_t state;
+    bool begun;
+    uint8_t a_settled; /* atomic: it is answered, or somebody else is to answer it */
+    PyObject* args[1]; /* [0] is room for self */
+} TsmCall;
+
+#define TSM_CALL_TIMEOUT_NS 5000000000u
+
+extern PyTypeObject TsmMethod_Type, TsmBound_Type, TsmAgentRef_Type, TsmCall_Type, TsmServer_Type;
+extern PyTypeObject TsmAnyCall_Type;
+
+/* args[0..n) positional, then the named ones. */
+PyObject* tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns,
+                       PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+/* Sends it without an answer. Takes call. */
+PyObject* tsm_call_cast(PyObject* call);
+/* The answer is there, or the time is up; from the driver. */
+PyObject* tsm_watch_calls(PyObject* m, PyObject* arg);
+void tsm_call_settle(TsmCall* call); /* by the agent */
+bool tsm_call_ready(tsm_proc_t* p);
+bool tsm_anycall_ready(tsm_proc_t* p);
+/* The body returned it: p is a server from now on. Takes server. */
+void tsm_server_become(tsm_proc_t* p, PyObject* server);
+enum tsm_run tsm_server_run(tsm_worker_t* w, tsm_proc_t* p);
+/* The coroutine that stands in a server (or body), or NULL. Borrowed. */
+PyObject* tsm_server_coro(tsm_proc_t* p);
+
+/* The state of a server. Borrowed; NULL: none. */
+PyObject* tsm_server_agent(tsm_proc_t* p);
+/* What Python keeps with a server: a dict or None. New reference. */
+PyObject* tsm_server_extra(tsm_proc_t* p);
+
+/* What a server or a call leads to, neither of which the collector tracks; others: nothing.
+ * The arguments of a call that was sent never change. */
+void tsm_agent_visit(PyObject* op, visitproc visit, void* arg);
+
+#endif

@@ -1,0 +1,276 @@
+/* tsm_table.h - what the files of tables share.
+ *
+ * What it is      Tables of rows outside any process, as OTP's ETS: a hash of shards
+ *                 (set, bag, duplicate_bag) or one skip list (ordered_set).
+ * Who touches what
+ *   rows, entries    read by any thread inside a read section (tsm_table_epoch.c), so
+ *                    without a lock and without touching a reference count; written
+ *                    under the lock of their shard; given back after a grace period
+ *   table fields     as grouped below
+ * Invariants
+ *   I1  a chain of entries is sorted by (hash, key), a skip list by key; both strictly
+ *   I2  an entry has at least one row; in a set and an ordered_set exactly one
+ *   I3  nothing below a lock or in a read section runs user code or drops a reference:
+ *       keys are bytes by then (tsm_table_key.c), values were copied before
+ *   I4  what a_dead hides stays readable until every read section begun before has ended
+ * Locks           tables.lock (tsm_table_own.c), then shards in ascending order. Waiting
+ *                 for one stays attached: the holder never detaches.
+ * Rejected        Python objects as rows (each lookup from another core touches their
+ *                 reference counts); a readers' lock per bucket (the same line again);
+ *                 hashing and comparing with __hash__ and __eq__ (user code).
+ * Where tested    tests/semantics/test_tables.py, tests/stress/test_table_races.py
+ * Source          OTP ets(3); K. Fraser, "Practical lock-freedom", 2004, for the epochs
+ */
+#ifndef TSM_TABLE_H
+#define TSM_TABLE_H
+
+#include "bind/tsm_bind.h"
+
+/* ---- keys as bytes (tsm_table_key.c) ---- */
+
+enum { TSM_KEY_INLINE = 112 };
+
+typedef struct tsm_key {
+    uint8_t* bytes;
+    uint32_t len, cap;
+    uint64_t hash;
+    bool ordered; /* in: bytes sort as the keys do, and 1 is 1.0 */
+    uint8_t buffer[TSM_KEY_INLINE];
+} tsm_key_t;
+
+/* -1 with an exception: no key. May run user code only for values of user classes. */
+int tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered);
+int tsm_key_from_bytes(tsm_key_t* key, const void* bytes, size_t len);
+void tsm_key_drop(tsm_key_t* key);
+uint64_t tsm_key_hash(const tsm_key_t* key);
+/* Same type and structure; runs no user code. Other classes: only the same object. */
+bool tsm_same(PyObject* a, PyObject* b);
+
+/* ---- read sections and grace periods (tsm_table_epoch.c) ---- */
+
+enum { TSM_LIMBO_ROOM = 256 };
+
+typedef struct tsm_reader {
+    uint64_t a_active; /* the epoch its section began in; 0: in none */
+    uint32_t a_used;
+    /* own thread only */
+    uint32_t count;
+    void* limbo[TSM_LIMBO_ROOM];
+    uint8_t limbo_kind[TSM_LIMBO_ROOM];
+    struct tsm_reader* next; /* set once */
+} tsm_reader_t;
+
+extern _Thread_local tsm_reader_t* tsm_reader_mine __attribute__((tls_model("initial-exec")));
+extern uint64_t tsm_epoch_a_now;
+
+enum tsm_limbo { TSM_LIMBO_ROW, TSM_LIMBO_ENTRY, TSM_LIMBO_ARRAY };
+
+/* Makes the calling thread's reader; -1: no memory, with an exception. Before a section. */
+int tsm_reader_ready_slow(void);
+/* All sections begun before the call have ended when it returns. Not inside a section. */
+void tsm_grace(void);
+/* p is unlinked; it is freed after a grace period. No lock may be held: drops references. */
+void tsm_retire(void* p, enum tsm_limbo kind, bool heavy);
+void tsm_retire_flush(void);
+int tsm_epoch_init(void);
+
+static inline int
+tsm_reader_ready(void)
+{
+    return TSM_LIKELY(tsm_reader_mine != NULL) ? 0 : tsm_reader_ready_slow();
+}
+
+static inline void
+tsm_read_begin(void)
+{
+    /* acquire: pairs with the addition in tsm_grace: what was unlinked before is. */
+    uint64_t now = tsm_load_acquire(&tsm_epoch_a_now);
+    /* relaxed: the light fence orders it before the loads of the section; tsm_grace has
+     * the heavy one. */
+    tsm_store_relaxed(&tsm_reader_mine->a_active, now);
+    tsm_fence_light();
+}
+
+static inline void
+tsm_read_end(void)
+{
+    /* release: pairs with tsm_grace: our reads are done. */
+    tsm_store_release(&tsm_reader_mine->a_active, 0);
+}
+
+/* ---- rows (tsm_table_row.c) ---- */
+
+/* A cell is a reference, or an int of at most 62 bits shifted left by one, plus one. */
+typedef intptr_t tsm_cell_t;
+
+enum { TSM_ROW_MUTABLE = 1, TSM_ROW_HEAVY = 2 };
+
+typedef struct tsm_row {
+    struct tsm_row* a_next; /* bags: the next row of the key */
+    uint32_t n;
+    uint32_t flags;
+    tsm_cell_t a_cells[]; /* ints are updated in place, under the lock */
+} tsm_row_t;
+
+#define TSM_CELL_MAX (INTPTR_MAX >> 1)
+static inline bool tsm_cell_is_int(tsm_cell_t c) { return (c & 1) != 0; }
+static inline intptr_t tsm_cell_int(tsm_cell_t c) { return c >> 1; }
+static inline tsm_cell_t
+tsm_cell_of(intptr_t v)
+{
+    return (tsm_cell_t)((uintptr_t)v << 1 | 1);
+}
+
+tsm_row_t* tsm_row_alloc(uint32_t n);
+void tsm_row_free(tsm_row_t* row); /* drops references */
+/* Copies the values in. op: a tuple. */
+tsm_row_t* tsm_row_new(PyObject* op, const char* what);
+tsm_row_t* tsm_row_clone(const tsm_row_t* row); /* under the lock or in a section */
+int tsm_cell_make(PyObject* value, tsm_cell_t* cell, uint32_t* flags, const char* what);
+void tsm_cell_drop(tsm_cell_t cell);
+PyObject* tsm_cell_out(tsm_cell_t cell); /* new reference, not yet copied */
+/* The row as a tuple; under the lock or in a section. If it is TSM_ROW_MUTABLE,
+ * tsm_row_finish must follow outside. */
+PyObject* tsm_row_out(const tsm_row_t* row);
+int tsm_row_finish(PyObject* tuple); /* -1: a value could not be copied out */
+bool tsm_row_same(const tsm_row_t* a, const tsm_row_t* b);
+
+/* ---- the store (tsm_table_store.c) ---- */
+
+enum { TSM_LEVELS = 16, TSM_SHARDS = 64 };
+
+typedef struct tsm_entry {
+    tsm_row_t* a_row;
+    tsm_row_t* last; /* under the lock */
+    uint64_t hash;
+    uint32_t len;
+    uint32_t levels;
+    struct tsm_entry* a_next[]; /* levels of them, then the key's bytes */
+} tsm_entry_t;
+
+static inline const uint8_t*
+tsm_entry_key(const tsm_entry_t* e)
+{
+    return (const uint8_t*)(e->a_next + e->levels);
+}
+
+typedef struct tsm_buckets {
+    uint32_t bits;
+    tsm_entry_t* a_head[]; /* 1 << bits */
+} tsm_buckets_t;
+
+typedef struct tsm_shard {
+    tsm_mutex_t lock;
+    uint32_t a_seq; /* odd while the buckets are split */
+    tsm_buckets_t* a_buckets;
+    uint64_t a_rows;    /* written under the lock */
+    uint64_t a_entries; /* the same */
+    uint64_t a_bytes;   /* the same */
+} __attribute__((aligned(64))) tsm_shard_t;
+
+enum tsm_table_kind { TSM_SET, TSM_ORDERED, TSM_BAG, TSM_DUPLICATE };
+enum tsm_table_access { TSM_PUBLIC, TSM_PROTECTED, TSM_PRIVATE };
+
+typedef struct tsm_table {
+    /* set once */
+    uint64_t id;
+    PyObject* name; /* str or NULL */
+    uint8_t kind, access;
+    uint32_t keypos;
+    uint32_t shard_count;
+    /* any thread */
+    uint64_t a_refs;  /* handles, and one while it is alive */
+    uint32_t a_dead;
+    uint32_t a_batch; /* odd: a change of many rows is under way, readers take locks */
+    tsm_pid_t a_owner; /* written under tables.lock; 0: nobody, it stays */
+    /* under tables.lock */
+    struct tsm_table* owned_next;
+    struct tsm_table* named_next;
+    tsm_pid_t heir;
+    PyObject* heir_data;
+    /* under shards[0].lock, ordered_set */
+    tsm_entry_t* a_head[TSM_LEVELS];
+    tsm_shard_t shards[];
+} tsm_table_t;
+
+/* Where an entry hangs, or would: links to patch. */
+typedef struct tsm_place {
+    tsm_entry_t** at[TSM_LEVELS];
+    tsm_entry_t* found;
+} tsm_place_t;
+
+static inline tsm_shard_t*
+tsm_shard_of(tsm_table_t* t, uint64_t hash)
+{
+    return &t->shards[t->shard_count == 1 ? 0 : hash >> 58];
+}
+
+/* In a section. *sure is false when the answer "none" needs a second look under the lock. */
+tsm_entry_t* tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure);
+/* Under the shard's lock from here on. */
+void tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place);
+/* Room for one more, before the seek; -1: no memory. *old: an array to retire after
+ * unlocking, or NULL. */
+int tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old);
+tsm_entry_t* tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, tsm_row_t* row);
+void tsm_entry_free(tsm_entry_t* e);
+void tsm_store_link(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e);
+void tsm_store_unlink(tsm_shard_t* s, tsm_place_t* place);
+/* The first entry of s behind key (NULL: of all), or NULL. */
+tsm_entry_t* tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key);
+/* ordered_set: the last entry before key (NULL: of all), or NULL. */
+tsm_entry_t* tsm_store_before(tsm_table_t* t, const tsm_key_t* key);
+void tsm_shard_count(tsm_shard_t* s, int64_t rows, int64_t entries, int64_t bytes);
+size_t tsm_row_bytes(const tsm_row_t* row);
+size_t tsm_entry_bytes(const tsm_entry_t* e);
+
+typedef struct tsm_cut {
+    uint32_t count;
+    tsm_entry_t* list;
+    tsm_buckets_t* buckets[TSM_SHARDS];
+} tsm_cut_t;
+
+/* Takes all rows out; all shards are locked. */
+void tsm_store_cut(tsm_table_t* t, tsm_cut_t* cut);
+void tsm_store_free(tsm_cut_t* cut); /* no lock held: drops references */
+
+/* ---- tables, their owners and names (tsm_table_own.c) ---- */
+
+typedef struct {
+    PyObject_HEAD
+    tsm_table_t* table;
+} TsmTable;
+
+extern PyTypeObject TsmTable_Type;
+extern struct tsm_tables {
+    tsm_mutex_t lock;
+    PyObject *no_table, *denied; /* exceptions */
+    PyTypeObject* type;          /* transom.Table, a subclass of TsmTable_Type */
+    PyObject* key_of;            /* (object) -> tuple of plain values that stand for it */
+} tsm_tables;
+
+PyObject* tsm_table_handle(tsm_table_t* t); /* a new handle; takes a reference of its own */
+tsm_table_t* tsm_table_new(PyObject* name, int kind, int access, uint32_t keypos);
+void tsm_table_release(tsm_table_t* t);
+int tsm_table_drop(tsm_table_t* t);
+void tsm_table_died(tsm_proc_t* p);
+extern PyMethodDef tsm_table_own_methods[];  /* of the type */
+extern PyMethodDef tsm_table_functions[];   /* of the module */
+int tsm_table_own_init(PyObject* module);
+void tsm_shards_lock(tsm_table_t* t);
+void tsm_shards_unlock(tsm_table_t* t);
+
+/* ---- operations ---- */
+
+/* The table, if the caller may read (write) it; else NULL with an exception. */
+tsm_table_t* tsm_table_for(PyObject* self, bool write, const char* what);
+PyObject* tsm_table_gone(tsm_table_t* t, const char* what);
+/* Whoever begins a batch holds all locks and is alone, readers included. False: dead. */
+bool tsm_batch_begin(tsm_table_t* t);
+void tsm_batch_end(tsm_table_t* t);
+extern PyMethodDef tsm_table_read_methods[], tsm_table_write_methods[];
+extern PyMethodDef tsm_table_update_methods[], tsm_table_scan_methods[];
+int tsm_table_init(PyObject* module);
+int tsm_counters_init(PyObject* module); /* tsm_counters.c */
+
+#endif

@@ -1,0 +1,328 @@
+/* tsm_table_store.c - entries: the chains of a hash and the skip list of an ordered_set.
+ *
+ * What it is      Both are singly linked lists (levels of them), so linking an entry is a
+ *                 store at each of its places, and unlinking one, too. A bucket is chosen by
+ *                 the upper bits of the hash and its chain is sorted, so the order of all
+ *                 entries, (hash, key), is the same however many buckets there are: a walk
+ *                 goes on from any key, there or not, and sees each entry that was there all
+ *                 the time exactly once. No fixing of tables is needed.
+ * Protocol        Readers follow links inside a section. Splitting the buckets of a shard
+ *                 cuts chains, so who finds nothing looks whether a_seq moved.
+ * Invariants      I1 of tsm_table.h
+ * Rejected        Linear hashing (a chain a time): its order changes as it grows. Growing
+ *                 all of a big table at once: a pause of 100 ms for a million rows; a shard
+ *                 has a 64th of them.
+ * Source          W. Pugh, "Skip lists", 1990
+ */
+#include "bind/tsm_table.h"
+
+#include <stdlib.h>
+
+static int
+compare_keys(const uint8_t* a, uint32_t a_len, const uint8_t* b, uint32_t b_len)
+{
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+/* <0: e stands before key. */
+static inline int
+compare(const tsm_entry_t* e, const tsm_key_t* key)
+{
+    if (e->hash != key->hash) {
+        return e->hash < key->hash ? -1 : 1;
+    }
+    if (key->len == 9 && e->len == 9) { /* an int: the word behind the tag, then the tag */
+        uint64_t a, b;
+        const uint8_t* mine = tsm_entry_key(e);
+        memcpy(&a, mine + 1, 8);
+        memcpy(&b, key->bytes + 1, 8);
+        if (a == b && mine[0] == key->bytes[0]) {
+            return 0;
+        }
+    }
+    return compare_keys(tsm_entry_key(e), e->len, key->bytes, key->len);
+}
+
+static inline uint32_t
+bucket_of(const tsm_buckets_t* b, uint64_t hash)
+{
+    return b->bits == 0 ? 0 : (uint32_t)(hash << 6 >> (64 - b->bits)); /* below the shard's six bits */
+}
+
+/* Links are read here by readers and writers alike. */
+static inline tsm_entry_t*
+follow(tsm_entry_t* const* link)
+{
+    return tsm_load_acquire(link); /* acquire: pairs with tsm_store_link: a whole entry. */
+}
+
+static tsm_entry_t*
+find_ordered(tsm_table_t* t, const tsm_key_t* key)
+{
+    tsm_entry_t** links = t->a_head;
+    for (int i = TSM_LEVELS - 1; i >= 0; i--) {
+        for (tsm_entry_t* e; (e = follow(&links[i])) != NULL; links = e->a_next) {
+            int order = compare(e, key);
+            if (order == 0) {
+                return e;
+            }
+            if (order > 0) {
+                break;
+            }
+        }
+    }
+    return NULL;
+}
+
+tsm_entry_t*
+tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
+{
+    *sure = true;
+    if (t->kind == TSM_ORDERED) {
+        return find_ordered(t, key);
+    }
+    tsm_shard_t* s = tsm_shard_of(t, key->hash);
+    /* acquire, both: pair with tsm_store_reserve: the array and whether chains are whole. */
+    uint32_t seq = tsm_load_acquire(&s->a_seq);
+    tsm_buckets_t* b = tsm_load_acquire(&s->a_buckets);
+    tsm_entry_t* e = b == NULL ? NULL : follow(&b->a_head[bucket_of(b, key->hash)]);
+    for (; e != NULL; e = follow(&e->a_next[0])) {
+        int order = compare(e, key);
+        if (order >= 0) {
+            if (order == 0) {
+                return e;
+            }
+            break;
+        }
+    }
+    /* relaxed: the acquire loads of the links order it; pairs with tsm_store_reserve. */
+    *sure = (seq & 1) == 0 && tsm_load_relaxed(&s->a_seq) == seq;
+    return NULL;
+}
+
+void
+tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place)
+{
+    place->found = NULL;
+    if (t->kind != TSM_ORDERED) {
+        tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+        if (b == NULL) {
+            return;
+        }
+        tsm_entry_t** at = &b->a_head[bucket_of(b, key->hash)];
+        tsm_entry_t* e;
+        int order = -1;
+        while ((e = follow(at)) != NULL && (order = compare(e, key)) < 0) {
+            at = &e->a_next[0];
+        }
+        place->at[0] = at;
+        place->found = e != NULL && order == 0 ? e : NULL;
+        return;
+    }
+    tsm_entry_t** links = t->a_head;
+    for (int i = TSM_LEVELS - 1; i >= 0; i--) {
+        tsm_entry_t* e;
+        int order = -1;
+        while ((e = follow(&links[i])) != NULL && (order = compare(e, key)) < 0) {
+            links = e->a_next;
+        }
+        place->at[i] = &links[i];
+        place->found = e != NULL && order == 0 ? e : NULL;
+    }
+}
+
+int
+tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old)
+{
+    *old = NULL;
+    if (t->kind == TSM_ORDERED) {
+        return 0;
+    }
+    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    /* relaxed: as above. */
+    if (b != NULL && (tsm_load_relaxed(&s->a_entries) * 2 < (1ull << b->bits) || b->bits >= 32)) {
+        return 0;
+    }
+    uint32_t bits = b == NULL ? 2 : b->bits + 1;
+    tsm_buckets_t* grown = calloc(1, sizeof(*grown) + (sizeof(tsm_entry_t*) << bits));
+    if (grown == NULL) {
+        return b == NULL ? -1 : 0; /* longer chains */
+    }
+    grown->bits = bits;
+    /* acq_rel, both: odd before any link changes, even after all; tsm_store_find. */
+    (void)tsm_add_acq_rel(&s->a_seq, 1);
+    for (uint32_t i = 0; b != NULL && i < 1u << b->bits; i++) {
+        tsm_entry_t** tail = &grown->a_head[2 * i];
+        uint32_t half = 2 * i;
+        for (tsm_entry_t* e = b->a_head[i]; e != NULL; e = e->a_next[0]) {
+            if (bucket_of(grown, e->hash) != half) {
+                tsm_store_release(tail, NULL); /* release: pairs with follow. */
+                half++;
+                tail = &grown->a_head[half];
+            }
+            tsm_store_release(tail, e); /* release: pairs with follow. */
+            tail = &e->a_next[0];
+        }
+    }
+    tsm_store_release(&s->a_buckets, grown); /* release: pairs with tsm_store_find. */
+    (void)tsm_add_acq_rel(&s->a_seq, 1); /* acq_rel: see above. */
+    *old = b;
+    return 0;
+}
+
+tsm_entry_t*
+tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, tsm_row_t* row)
+{
+    uint32_t levels = 1;
+    if (t->kind == TSM_ORDERED) {
+        uint64_t random = tsm_key_hash(key); /* so no generator has to be shared */
+        while (levels < TSM_LEVELS && (random & 3) == 0) {
+            levels++;
+            random >>= 2;
+        }
+    }
+    tsm_entry_t* e = tsm_alloc(sizeof(*e) + levels * sizeof(e) + key->len);
+    if (e == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    e->a_row = e->last = row;
+    e->hash = key->hash;
+    e->len = key->len;
+    e->levels = levels;
+    memcpy(e->a_next + levels, key->bytes, key->len);
+    return e;
+}
+
+size_t
+tsm_entry_bytes(const tsm_entry_t* e)
+{
+    return sizeof(*e) + e->levels * sizeof(e) + e->len;
+}
+
+void
+tsm_entry_free(tsm_entry_t* e)
+{
+    tsm_free(e, tsm_entry_bytes(e));
+}
+
+void
+tsm_shard_count(tsm_shard_t* s, int64_t rows, int64_t entries, int64_t bytes)
+{
+    /* relaxed: written under the lock; read by info. */
+    tsm_store_relaxed(&s->a_rows, s->a_rows + (uint64_t)rows);
+    tsm_store_relaxed(&s->a_entries, s->a_entries + (uint64_t)entries);
+    tsm_store_relaxed(&s->a_bytes, s->a_bytes + (uint64_t)bytes);
+}
+
+void
+tsm_store_link(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e)
+{
+    for (uint32_t i = 0; i < e->levels; i++) {
+        e->a_next[i] = *place->at[i];
+    }
+    for (uint32_t i = 0; i < e->levels; i++) {
+        tsm_store_release(place->at[i], e); /* release: pairs with follow. */
+    }
+    tsm_shard_count(s, 1, 1, (int64_t)(tsm_entry_bytes(e) + tsm_row_bytes(e->a_row)));
+}
+
+void
+tsm_store_unlink(tsm_shard_t* s, tsm_place_t* place)
+{
+    tsm_entry_t* e = place->found;
+    for (uint32_t i = e->levels; i-- > 0;) {
+        tsm_store_release(place->at[i], e->a_next[i]); /* release: pairs with follow. */
+    }
+    int64_t rows = 0, bytes = (int64_t)tsm_entry_bytes(e);
+    for (tsm_row_t* row = e->a_row; row != NULL; row = row->a_next) {
+        rows++;
+        bytes += (int64_t)tsm_row_bytes(row);
+    }
+    tsm_shard_count(s, -rows, -1, -bytes);
+}
+
+tsm_entry_t*
+tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
+{
+    if (t->kind == TSM_ORDERED) {
+        tsm_entry_t** links = t->a_head;
+        for (int i = TSM_LEVELS - 1; key != NULL && i >= 0; i--) {
+            tsm_entry_t* e;
+            while ((e = follow(&links[i])) != NULL && compare(e, key) <= 0) {
+                links = e->a_next;
+            }
+        }
+        return follow(&links[0]);
+    }
+    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    uint32_t i = b == NULL || key == NULL ? 0 : bucket_of(b, key->hash);
+    for (; b != NULL && i < 1u << b->bits; i++) {
+        tsm_entry_t* e = follow(&b->a_head[i]);
+        while (e != NULL && key != NULL && compare(e, key) <= 0) {
+            e = follow(&e->a_next[0]);
+        }
+        if (e != NULL) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
+tsm_entry_t*
+tsm_store_before(tsm_table_t* t, const tsm_key_t* key)
+{
+    tsm_entry_t *best = NULL, **links = t->a_head;
+    for (int i = TSM_LEVELS - 1; i >= 0; i--) {
+        tsm_entry_t* e;
+        while ((e = follow(&links[i])) != NULL && (key == NULL || compare(e, key) < 0)) {
+            best = e;
+            links = e->a_next;
+        }
+    }
+    return best;
+}
+
+static void
+free_entries(tsm_entry_t* e)
+{
+    while (e != NULL) {
+        tsm_entry_t* next = e->a_next[0];
+        for (tsm_row_t *row = e->a_row, *after; row != NULL; row = after) {
+            after = row->a_next;
+            tsm_row_free(row);
+        }
+        tsm_entry_free(e);
+        e = next;
+    }
+}
+
+void
+tsm_store_cut(tsm_table_t* t, tsm_cut_t* cut)
+{
+    for (uint32_t i = 0; i < t->shard_count; i++) {
+        tsm_shard_t* s = &t->shards[i];
+        cut->buckets[i] = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+        tsm_store_release(&s->a_buckets, NULL);            /* release: nothing new is shown. */
+        tsm_shard_count(s, -(int64_t)s->a_rows, -(int64_t)s->a_entries, -(int64_t)s->a_bytes);
+    }
+    cut->count = t->shard_count;
+    cut->list = t->a_head[0];
+    for (int i = 0; i < TSM_LEVELS; i++) {
+        tsm_store_release(&t->a_head[i], NULL); /* release: nothing new is shown. */
+    }
+}
+
+void
+tsm_store_free(tsm_cut_t* cut)
+{
+    tsm_grace();
+    free_entries(cut->list);
+    for (uint32_t i = 0; i < cut->count; i++) {
+        for (uint32_t j = 0; cut->buckets[i] != NULL && j < 1u << cut->buckets[i]->bits; j++) {
+            free_entries(cut->buckets[i]->a_head[j]);
+        }
+        free(cut->buckets[i]);
+    }
+}

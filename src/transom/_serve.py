@@ -1,0 +1,111 @@
+"""What a server does with a message that is no plain call, and at its end. The core calls these functions.
+
+The flags are those of ext/bind/tsm_server.c.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from transom import _core, _errors, _report, _sys, _values
+from transom._call import Refused
+
+AFTER = 1  # the handler asked for something beside its answer
+DEBUG = 2  # sys watches every message
+DEFERRED = 4  # the call is answered later, by whom ever
+ENDING = 8
+LINKED = 16  # started with a link: an exit of the parent ends it
+
+type Server = Any  # _core._Server
+
+
+class _Timeout:
+    """What an idle server handles when its time is up."""
+
+    def __repr__(self) -> str:
+        return "timeout"
+
+
+TIMEOUT = _Timeout()
+
+
+def dispatch(server: Server, message: Any) -> Any:
+    """Handle one message; what it returns is the answer when it was a call, a coroutine is gone on with."""
+    if server.flags & DEBUG and type(message) is not _sys.Request:
+        return _watched(server, message)
+    return _handle(server, message)
+
+
+def _handle(server: Server, message: Any) -> Any:
+    agent = server.agent
+    kind = type(message)
+    if kind is _core.Call:
+        args, kwargs = message._arguments()
+        return getattr(agent, message._method)(*args, **kwargs)
+    if message is TIMEOUT:
+        return agent.handle_timeout()
+    if kind is _sys.Request:
+        return _sys.handle(server, message)
+    if kind is _core.Exit and server.flags & LINKED and message.sender == _parent():
+        raise _errors.Stop(message.reason)
+    return agent.handle_info(message)
+
+
+def _parent() -> Any:
+    info = _core.process_info(_core.current_pid(), "parent")
+    return None if info is None else info["parent"]
+
+
+async def _watched(server: Server, message: Any) -> Any:
+    _sys.note_in(server, message)
+    if type(message) is _core.Call and not isinstance(server.agent, message._owner):
+        return refuse(server, message)
+    result = _handle(server, message)
+    if inspect.iscoroutine(result):
+        result = await result
+    if server.call is not None and not server.flags & DEFERRED:
+        _sys.note_out(server, result)
+    return result
+
+
+def refuse(server: Server, call: Any) -> Refused:
+    """The answer to a call of a method that another class of agents has."""
+    return Refused(("undef", type(server.agent).__qualname__))
+
+
+async def after(server: Server) -> None:
+    """What a handler asked for beside its answer: first to continue, then to stop."""
+    extra = server.extra or {}
+    if "continue" in extra:
+        result = server.agent.handle_continue(extra.pop("continue"))
+        if inspect.iscoroutine(result):
+            await result
+    if "stop" in extra:
+        raise _errors.Stop(extra.pop("stop"))
+
+
+async def crashed(server: Server, error: BaseException) -> None:
+    """Run terminate, then end by the error."""
+    reason = error.reason if isinstance(error, _errors.Stop) else _values.make_crash(error)
+    if not _is_ordinary(reason):
+        _describe(server)
+    result = server.agent.terminate(reason)
+    if inspect.iscoroutine(result):
+        await result
+    raise error
+
+
+def _is_ordinary(reason: Any) -> bool:
+    return reason in ("normal", "shutdown") or (isinstance(reason, tuple) and reason[:1] == ("shutdown",))
+
+
+def _describe(server: Server) -> None:
+    """Keep for the crash report what the agent was at: its last message and its state."""
+    if server.extra is None:
+        server.extra = {}
+    call = server.call
+    server.extra["report"] = [
+        f"last message: {'none' if call is None else _report.shown_call(call)}",
+        f"state: {_sys.shown_state(server.agent)}",
+    ]

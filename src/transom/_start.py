@@ -1,0 +1,161 @@
+"""Starting agents: options, references, child specifications."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+from dataclasses import dataclass, fields, replace
+from typing import Any, cast
+
+from transom import _core, _proc_lib, _process, _serve, _turn
+from transom._child import ChildSpec
+from transom._core import Pid, Ref
+from transom._operation import Operation
+from transom._values import SpawnOptions
+
+# -- references --------------------------------------------------------------------------------------------------------
+
+
+class Reference(_core._AgentRef):
+    """What names an agent: call its methods. A value: equal, hashable, sendable; every primitive takes it for a Pid."""
+
+    __slots__ = ()
+    _agent: type[Any]
+
+    def __repr__(self) -> str:
+        name = self._transom_name
+        return f"<{self._agent.__qualname__} {self._transom_pid if name is None else repr(name)}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = self._transom_name
+        return (_remake, (self._agent, self._transom_pid if name is None else name))
+
+    def __getattr__(self, name: str) -> Any:
+        kind = type(self)
+        if name.startswith("_"):
+            raise AttributeError(f"{name} of {kind._agent.__qualname__} is private to the agent", name=name, obj=self)
+        calls = [key for base in kind.__mro__ for key, value in vars(base).items() if type(value) is _core._Method]
+        close = difflib.get_close_matches(name, calls, 1)
+        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(calls) or 'none'}"
+        raise AttributeError(f"{kind._agent.__qualname__} has no public method {name!r}; {hint}", name=name, obj=self)
+
+
+def _remake(agent: Any, where: Pid | str) -> Any:
+    return agent.at(where)
+
+
+def reference_class(agent: type[Any], methods: list[str]) -> type[Reference]:
+    """The class of references to agents of one class."""
+    body: dict[str, Any] = {name: _core._Method(name, agent) for name in methods}
+    body |= {
+        "__slots__": (),
+        "_agent": agent,
+        "__module__": __name__,
+        "__qualname__": f"{agent.__qualname__}._reference",
+    }
+    return type(agent.__name__, (Reference,), body)
+
+
+def pid_of(ref: Any) -> Pid:
+    """The Pid of a reference; a Pid is its own.
+
+    Raises:
+        NoProcess: It is a reference by name, and nobody has the name.
+        TypeError: It is no reference.
+    """
+    if isinstance(ref, Pid):
+        return ref
+    pid = getattr(ref, "_transom_pid", None)
+    if not isinstance(pid, Pid):
+        raise TypeError(f"pid_of() takes a reference to an agent or a Pid, not {type(ref).__name__}")
+    return pid
+
+
+# -- starting ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Start[A]:
+    """An agent class with options: start it, or make a child specification. Made by ``MyAgent.options(...)``."""
+
+    agent: type[A]
+    spawn: SpawnOptions = SpawnOptions()
+    timeout: float | None = None
+
+    def options(self, **options: Any) -> Start[A]:
+        """A copy with these options, as ``Agent.options`` takes them."""
+        known = [field.name for field in fields(SpawnOptions) if field.name not in ("link", "monitor")]
+        for name in options:
+            if name not in known and name != "timeout":
+                raise TypeError(
+                    f"{self.agent.__qualname__}.options(): there is no option {name!r}; "
+                    f"there are {', '.join(['timeout', *known])}"
+                )
+        timeout = options.pop("timeout", self.timeout)
+        if timeout is not None and (
+            isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 <= timeout < math.inf
+        ):
+            raise ValueError(f"{self.agent.__qualname__}.options(): timeout must be seconds >= 0, not {timeout!r}")
+        return replace(self, spawn=replace(self.spawn, **options), timeout=timeout)
+
+    def start(self, *args: Any, **kwargs: Any) -> Operation[A]:
+        """As ``Agent.start``."""
+        return self._operation("start", args, kwargs)
+
+    def start_link(self, *args: Any, **kwargs: Any) -> Operation[A]:
+        """As ``Agent.start_link``."""
+        return self._operation("start_link", args, kwargs)
+
+    def start_monitor(self, *args: Any, **kwargs: Any) -> Operation[tuple[A, Ref]]:
+        """As ``Agent.start_monitor``."""
+        return self._operation("start_monitor", args, kwargs)
+
+    def _operation(self, kind: _proc_lib.Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation[Any]:
+        agent = self.agent
+
+        def spawn(options: SpawnOptions, origin: _proc_lib.Origin, ack: Ref) -> tuple[Pid, Ref]:
+            linked = kind == "start_link"
+            return cast("tuple[Pid, Ref]", _process.spawn_opt(options, _boot, origin, ack, agent, linked, args, kwargs))
+
+        return _proc_lib.operation(kind, spawn, self.timeout, self.spawn, f"{agent.__qualname__}.init")
+
+    def child(self, *args: Any, **kwargs: Any) -> ChildSpec:
+        """As ``Agent.child``."""
+        return ChildSpec(id=self.agent.__name__, start=_ChildStart(self, args, kwargs), name=self.spawn.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _ChildStart:
+    """The start function of a child: a value, so that it can be compared and shown."""
+
+    how: Start[Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def __call__(self) -> Operation[Any]:
+        return self.how.start_link(*self.args, **self.kwargs)
+
+    def with_name(self, name: str | None) -> _ChildStart:
+        return replace(self, how=self.how.options(name=name))
+
+
+async def _boot(
+    origin: _proc_lib.Origin, ack: Ref, kind: type[Any], linked: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> _core._Server:
+    """The first and last frame of an agent: init. What it returns, the process becomes."""
+    me = _proc_lib.begin(origin, ack)
+    try:
+        agent = object.__new__(kind)
+        server = _turn.booting[me] = _core._Server(agent, _serve.LINKED if linked else 0)
+        result = agent.init(*args, **kwargs)
+        if inspect.iscoroutine(result):
+            await result
+        _proc_lib.init_ack(kind._reference(me))
+    except BaseException as error:
+        _proc_lib.failed(me, error)
+        raise
+    finally:
+        _turn.booting.pop(me, None)
+        _proc_lib.gone(me)
+    return server

@@ -1,0 +1,453 @@
+"""The process of a supervisor: what it does about its children, message by message.
+
+Who touches what
+    The engine lives in the supervisor's process alone. Others reach it by requests (_supervisor_ref.py), answered
+    between two messages. A child that is slow to start or stop keeps the supervisor from answering meanwhile, as in
+    OTP; restarts that failed are tried again by a message to itself, so between two tries it answers.
+
+Invariants
+    children    every known child by key, in start order; a restart keeps the place
+    by_pid      exactly the children that run: by_pid[c.pid] is c for each child c with a pid
+    retry       a child that waits for its restart has pid None and a token; a retry message with another token is
+                from a wait that was called off, and does nothing
+    An Exit from a pid that is not in by_pid is of no child (any more): stopped children are unlinked first, so a
+    leftover Exit of one is told from a crash by that alone. Nothing is restarted twice.
+
+Rejected    Taking leftover Exits out of the mailbox after each stop: a scan per child, quadratic when many end at once.
+
+Source: OTP supervisor.erl, Elixir's DynamicSupervisor.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import time
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+from transom import _core, _errors, _restart, _sys, _values
+from transom._child import ChildSpec
+from transom._core import Exit, Pid, Ref
+from transom._start import pid_of
+
+_log = logging.getLogger("transom")
+
+CALL = "$supervisor_call"
+RETRY = "$supervisor_retry"
+END = "$supervisor_end"
+NODE = "<0.0.0>"  # the sender of the exit signals of stop()
+
+
+class Failed(Exception):
+    """A request cannot be met; carries the answer."""
+
+
+class Child:
+    """One child and where it stands."""
+
+    __slots__ = ("key", "last_pid", "pid", "progress", "retry", "spec", "started", "timer")
+
+    def __init__(self, key: Hashable, spec: ChildSpec) -> None:
+        self.key = key
+        self.spec = spec
+        self.pid: Pid | None = None
+        self.last_pid: Pid | None = None
+        self.started: Any = None  # what its start function gave: a reference or a Pid
+        self.retry: Ref | None = None
+        self.timer: _core.Timer | None = None
+        self.progress = _restart.Progress()
+
+    def state(self) -> Pid | str | None:
+        return "restarting" if self.retry is not None else self.pid
+
+
+class _View:
+    """What sys shows as the state of a supervisor."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.strategy = engine.strategy
+        self.max_restarts = engine.max_restarts
+        self.max_seconds = engine.max_seconds
+        self.auto_shutdown = engine.auto_shutdown
+        self.children = [(child.spec.id, child.state(), child.spec.kind) for child in engine.children.values()]
+
+    def format_status(self, state: dict[str, Any]) -> dict[str, Any]:
+        """As agents have it."""
+        return state
+
+
+class Engine:
+    """The children of a supervisor and the rules they live by."""
+
+    def __init__(
+        self,
+        who: str,
+        strategy: str,
+        max_restarts: int,
+        max_seconds: float,
+        auto_shutdown: str,
+        parent: Pid | None,
+    ) -> None:
+        self.who = who
+        self.strategy = strategy
+        self.max_restarts = max_restarts
+        self.max_seconds = max_seconds
+        self.auto_shutdown = auto_shutdown
+        self.parent = parent
+        self.intensity = _restart.Intensity(max_restarts, max_seconds)
+        self.children: dict[Hashable, Child] = {}
+        self.by_pid: dict[Pid, Child] = {}
+        self.extra: Any = None  # of sys, as the following
+        self.flags = 0
+        self.agent: Any = None
+
+    # -- the process --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Serve until told or forced to end; then stop all children and end with the reason."""
+        try:
+            while True:
+                await self.handle(await _core.receive())
+        except Exception as error:
+            # Not a Killed: then the links end the children.
+            await self.stop_all()
+            if not isinstance(error, _errors.Stop):
+                _log.error("%s: a mistake in the supervisor itself", self.who)
+            raise
+
+    async def handle(self, message: Any) -> None:
+        if type(message) is Exit:
+            await self._on_exit(message)
+            return
+        match message:
+            case (str() as word, Ref() as reply_to, str() as operation, tuple() as args) if word == CALL:
+                await self._on_call(reply_to, operation, args)
+            case (str() as word, key, Ref() as token) if word == RETRY:
+                await self._on_retry(key, token)
+            case _sys.Request():
+                await self._on_sys(message)
+            case (str() as word, reason) if word == END:
+                raise _errors.Stop(reason)
+            case _:
+                _log.error("%s: unexpected message %r", self.who, message)
+
+    async def _on_exit(self, signal: Exit) -> None:
+        child = self.by_pid.pop(signal.sender, None)
+        if child is not None:
+            await self._ended(child, signal.reason)
+        elif signal.sender == self.parent or str(signal.sender) == NODE:
+            raise _errors.Stop(signal.reason)
+
+    async def _on_call(self, reply_to: Ref, operation: str, args: tuple[Any, ...]) -> None:
+        try:
+            answer = ("ok", await getattr(self, "do_" + operation)(*args))
+        except Failed as failure:
+            answer = ("error", *failure.args)
+        _core.send(reply_to, answer)
+
+    async def _on_retry(self, key: Hashable, token: Ref) -> None:
+        child = self.children.get(key)
+        if child is not None and child.retry == token:
+            await self._start_group(child)
+
+    async def _on_sys(self, request: _sys.Request) -> None:
+        """sys looks into a supervisor as into an agent; what it would change there, it may not here."""
+        self.agent = _View(self)
+        if request.what not in ("get_state", "get_status", "suspend", "resume", "terminate"):
+            refusal = _sys.Failed(f"a supervisor does not offer {request.what}")
+            _core.send(request.ref, (request.ref, refusal))
+            return
+        suspended = _sys.handle(self, request)
+        if suspended is not None:
+            await suspended
+        if "stop" in (self.extra or {}):
+            raise _errors.Stop(self.extra["stop"])
+
+    # -- start --------------------------------------------------------------------------------------------------------
+
+    async def start_all(self, specs: Iterable[Any]) -> None:
+        """Start the first children from left to right; when one fails, stop those before it and end."""
+        try:
+            for spec in check_specs(specs, self.auto_shutdown):
+                child = self.children[spec.id] = Child(spec.id, spec)
+                failure = await self.launch(child)
+                if failure is not None:
+                    self._report("failed to start", child, failure[0], "the supervisor gives up")
+                    raise _errors.Stop(("shutdown", ("failed_to_start_child", spec.id, failure[0])))
+                if child.pid is None and spec.restart == "temporary":
+                    del self.children[spec.id]
+        except Exception:
+            await self.stop_all()
+            raise
+
+    async def launch(self, child: Child) -> tuple[Any] | None:
+        """Start a child once. Returns None, or the reason of the failure in a tuple."""
+        self._call_off(child)
+        try:
+            started = child.progress.start_of(child.spec)()
+            if not isinstance(started, Pid) and inspect.isawaitable(started):
+                started = await started
+            pid = started if started is None or isinstance(started, Pid) else pid_of(started)
+        except _errors.StartError as error:
+            return (error.reason,)
+        except _errors.AlreadyStarted as error:
+            return (("already_started", error.pid),)
+        except _errors.Stop as stop:
+            if stop.reason == "shutdown":
+                raise  # the node is stopping: spawn says so in this way
+            return (stop.reason,)
+        except Exception as error:
+            return (_values.make_crash(error),)
+        if pid is not None:
+            _core.link(pid)  # a start function that forgot it; otherwise this does nothing
+            self.by_pid[pid] = child
+            child.last_pid = pid
+        child.pid, child.started = pid, started
+        child.progress.since = time.monotonic()
+        if _log.isEnabledFor(logging.INFO):
+            _log.info("%s: child %r started as %s", self.who, child.spec.id, pid)
+        self.on_started(child)
+        return None
+
+    def on_started(self, child: Child) -> None:
+        """For those who keep a table of children."""
+
+    # -- restart ------------------------------------------------------------------------------------------------------
+
+    async def _ended(self, child: Child, reason: Any) -> None:
+        """A child ended by itself."""
+        child.pid = None
+        clean = _restart.is_clean(reason)
+        if _restart.wants_restart(child.spec.restart, reason):
+            await self._restart(child, "ended", reason)
+            return
+        if not clean:
+            self._report("ended", child, reason, "it is not restarted")
+        self.forget(child)
+        self._auto_shutdown(child)
+
+    def forget(self, child: Child) -> None:
+        """A child ended for good or was stopped: temporary ones leave nothing behind."""
+        self._call_off(child)
+        child.started = None
+        if child.spec.restart == "temporary":
+            self.children.pop(child.key, None)
+
+    def _auto_shutdown(self, child: Child) -> None:
+        if not child.spec.significant or self.auto_shutdown == "never":
+            return
+        if self.auto_shutdown == "all_significant" and any(
+            other.spec.significant and other.state() is not None for other in self.children.values()
+        ):
+            return
+        raise _errors.Stop("shutdown")
+
+    async def _restart(self, child: Child, how: str, reason: Any) -> None:
+        now = time.monotonic()
+        step = child.progress.next_step(child.spec.recovery, now)
+        if step == "give_up" or (step == "count" and not self.intensity.add(now)):
+            self._report(how, child, reason, "the supervisor gives up")
+            limit = f"more than {self.max_restarts} restarts within {self.max_seconds} s"
+            recovery = child.spec.recovery
+            if step == "give_up" and recovery is not None:
+                limit = f"{recovery.attempts} restarts of child {child.spec.id!r} did not help"
+            _log.error("%s: gives up: %s", self.who, limit)
+            self.forget(child)
+            raise _errors.Stop("shutdown")
+        if step == "fall_back":
+            self._report(how, child, reason, "its fallback is started")
+        elif step == "count" or step == 0.0:
+            self._report(how, child, reason, "it is restarted")
+        else:
+            self._report(how, child, reason, f"it is restarted in {step:.3g} s")
+        delay = step if isinstance(step, float) else 0.0
+        if how == "failed to start":
+            self._wait(child, delay)  # by a message, so that requests get their turn
+        elif delay > 0:
+            await self._stop_group(child)
+            self._wait(child, delay)
+        else:
+            await self._start_group(child)
+
+    def _wait(self, child: Child, delay: float) -> None:
+        child.retry = _core.make_ref()
+        message = (RETRY, child.key, child.retry)
+        if delay > 0:
+            child.timer = _core.send_after(delay, _core.current_pid(), message)
+        else:
+            _core.send(_core.current_pid(), message)
+
+    def _call_off(self, child: Child) -> None:
+        child.retry = None
+        if child.timer is not None:
+            _core.cancel_timer(child.timer)
+            child.timer = None
+
+    async def _stop_group(self, ended: Child) -> list[Child]:
+        if self.strategy == "one_for_one":
+            return [ended]
+        group = _restart.group_of(self.strategy, list(self.children.values()), ended)
+        for child in reversed(group):
+            if child is not ended:
+                await self.stop(child)
+        return [child for child in group if child.key in self.children]
+
+    async def _start_group(self, ended: Child) -> None:
+        for child in await self._stop_group(ended):
+            if child.pid is not None:
+                continue
+            failure = await self.launch(child)
+            if failure is not None:
+                child.progress.since = time.monotonic()
+                await self._restart(child, "failed to start", failure[0])
+                return
+            if child.pid is None:
+                self.forget(child)
+
+    # -- stop ---------------------------------------------------------------------------------------------------------
+
+    async def stop(self, child: Child) -> None:
+        """Stop a child and wait until it is gone; whatever it does, it is gone then."""
+        if child.pid is not None:
+            ref = self._ask_to_stop(child)
+            try:
+                down = await _core.receive(ref, timeout=patience(child.spec))
+            except TimeoutError:
+                self._kill(child)
+                down = await _core.receive(ref)
+            self._stopped(child, down.reason)
+        self.forget(child)
+
+    def _ask_to_stop(self, child: Child) -> Ref:
+        pid = child.pid
+        assert pid is not None
+        # The monitor, for a child may have unlinked itself; and then no exit signal of its link can come.
+        ref = _core.monitor(pid)
+        _core.unlink(pid)
+        if child.spec.shutdown == "brutal_kill":
+            _core.kill(pid)
+        else:
+            _core.exit(pid, "shutdown")
+        return ref
+
+    def _kill(self, child: Child) -> None:
+        assert child.pid is not None
+        _log.error("%s: child %r (%s) did not stop in time and is killed", self.who, child.spec.id, child.pid)
+        _core.kill(child.pid)
+
+    def _stopped(self, child: Child, reason: Any) -> None:
+        assert child.pid is not None
+        # "noproc": it had ended before, and its Exit is on the way or here.
+        expected = _restart.is_clean(reason) or reason == "noproc" or reason == "killed"
+        if not expected:
+            self._report("ended while it was stopped", child, reason, "it is gone")
+        self.by_pid.pop(child.pid, None)
+        child.pid = None
+
+    async def stop_all(self) -> None:
+        """Stop the children from right to left, one by one."""
+        for child in reversed(list(self.children.values())):
+            await self.stop(child)
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    async def do_which_children(self) -> list[tuple[Hashable, Pid | str | None, str]]:
+        return [(c.spec.id, c.state(), c.spec.kind) for c in reversed(self.children.values())]
+
+    async def do_count_children(self) -> dict[str, int]:
+        all_ = self.children.values()
+        supervisors = sum(child.spec.kind == "supervisor" for child in all_)
+        return {
+            "specs": len(all_),
+            "active": len(self.by_pid),
+            "supervisors": supervisors,
+            "workers": len(all_) - supervisors,
+        }
+
+    async def do_start_child(self, spec: ChildSpec) -> Any:
+        present = self.children.get(spec.id)
+        if present is not None:
+            raise Failed("exists", spec.id, present.state())
+        try:
+            check_combination(spec, self.auto_shutdown)
+        except ValueError as error:
+            raise Failed("invalid", str(error)) from None
+        child = self.children[spec.id] = Child(spec.id, spec)
+        return await self.add(child)
+
+    async def add(self, child: Child) -> Any:
+        """Start a new child; one that fails is forgotten."""
+        failure = await self.launch(child)
+        if failure is not None:
+            del self.children[child.key]
+            raise Failed("start", failure[0])
+        started = child.started
+        if child.pid is None:
+            self.forget(child)
+        return started
+
+    async def do_restart_child(self, id: Hashable) -> Any:
+        child = self._known(id)
+        if child.state() is not None:
+            raise Failed("running", id, child.state())
+        child.progress = _restart.Progress()
+        failure = await self.launch(child)
+        if failure is not None:
+            raise Failed("start", failure[0])
+        return child.started
+
+    async def do_terminate_child(self, id: Hashable) -> None:
+        await self.stop(self._known(id))
+
+    async def do_delete_child(self, id: Hashable) -> None:
+        child = self._known(id)
+        if child.state() is not None:
+            raise Failed("running", id, child.state())
+        del self.children[id]
+
+    async def do_get_child(self, id: Hashable) -> Any:
+        return self._known(id).started
+
+    async def do_get_spec(self, id: Hashable) -> ChildSpec:
+        return self._known(id).spec
+
+    def _known(self, id: Hashable) -> Child:
+        child = self.children.get(id)
+        if child is None:
+            raise Failed("unknown", id)
+        return child
+
+    # -- reports ------------------------------------------------------------------------------------------------------
+
+    def _report(self, what: str, child: Child, reason: Any, then: str) -> None:
+        shown = reason.summary() if isinstance(reason, _values.Crash) else repr(reason)
+        pid = child.last_pid if what != "failed to start" else None
+        who = f"{child.spec.id!r} ({pid})" if pid is not None else repr(child.spec.id)
+        _log.error("%s: child %s %s: %s; %s", self.who, who, what, shown, then)
+
+
+def patience(spec: ChildSpec) -> float | None:
+    """Seconds to wait for a child that has been asked to stop."""
+    return None if isinstance(spec.shutdown, str) else spec.shutdown
+
+
+def check_combination(spec: Any, auto_shutdown: str) -> None:
+    """Raise unless the spec fits the supervisor."""
+    if not isinstance(spec, ChildSpec):
+        raise TypeError(f"children must be ChildSpecs, such as MyAgent.child(...), not {spec!r}")
+    if spec.significant and auto_shutdown == "never":
+        raise ValueError(f"ChildSpec {spec.id!r}: significant needs a supervisor whose auto_shutdown is not 'never'")
+
+
+def check_specs(specs: Any, auto_shutdown: str) -> Sequence[ChildSpec]:
+    """The children of a new supervisor as a list; raises TypeError or ValueError, naming the culprit."""
+    if isinstance(specs, ChildSpec) or not isinstance(specs, Iterable):
+        raise TypeError(f"children must be a list of ChildSpecs, not {specs!r}")
+    seen: dict[Hashable, ChildSpec] = {}
+    for spec in specs:
+        check_combination(spec, auto_shutdown)
+        if spec.id in seen:
+            raise _errors.DuplicateChild(spec.id)
+        seen[spec.id] = spec
+    return list(seen.values())
