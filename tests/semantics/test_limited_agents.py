@@ -142,9 +142,16 @@ async def busy(on_full: str) -> tuple[Slow, transom.Call[str]]:
     return slow, call
 
 
+async def end(slow: Slow, *calls: transom.Call[str]) -> None:
+    kill(pid_of(slow))
+    for call in calls:
+        with pytest.raises(CallError, match="killed"):
+            await call
+
+
 @in_node()
 async def test_a_call_to_a_full_agent_is_refused_at_once() -> None:
-    slow, _ = await busy("reject")
+    slow, first = await busy("reject")
     with pytest.raises(CallError) as caught:
         await slow.touch()
     assert caught.value.reason == "queue_full" and "max_queue" in str(caught.value)
@@ -152,16 +159,16 @@ async def test_a_call_to_a_full_agent_is_refused_at_once() -> None:
         slow.touch.cast()
     assert process_info(pid_of(slow), "message_queue_len") == {"message_queue_len": 2}
     assert (process_info(pid_of(slow), "monitored_by") or {})["monitored_by"] == [transom.current_pid()]  # the first call's
-    kill(pid_of(slow))
+    await end(slow, first)
 
 
 @in_node()
 async def test_a_call_waits_in_its_own_way_where_senders_wait() -> None:
-    slow, _ = await busy("wait")
+    slow, first = await busy("wait")
     call = slow.touch()
     call.send()
     assert process_info(pid_of(slow), "message_queue_len") == {"message_queue_len": 3}
-    kill(pid_of(slow))
+    await end(slow, first, call)
 
 
 @in_node()
@@ -175,8 +182,8 @@ async def test_a_call_to_a_full_agent_that_ends_for_it_fails_with_killed() -> No
 
 @in_node()
 async def test_a_dropped_call_times_out() -> None:
-    slow, _ = await busy("drop")
+    slow, first = await busy("drop")
     with pytest.raises(transom.CallTimeout):
         await slow.touch.options(timeout=0.01)()
     assert process_info(pid_of(slow), "dropped") == {"dropped": 1}
-    kill(pid_of(slow))
+    await end(slow, first)
