@@ -8,7 +8,20 @@ import pytest
 from support import in_node, take, until
 
 import transom
-from transom import Agent, CallError, Down, Exit, Stop, monitor, process_info, receive, send, spawn, spawn_link, trap_exit
+from transom import (
+    Agent,
+    CallError,
+    Down,
+    Exit,
+    Stop,
+    monitor,
+    process_info,
+    receive,
+    send,
+    spawn,
+    spawn_link,
+    trap_exit,
+)
 
 
 async def ends_with(reason: Any) -> None:
