@@ -154,8 +154,13 @@ send_owner(tsm_proc_t* p, TsmCall* self)
     self->state = TSM_CALL_SENT;
     sig->term = Py_NewRef(self);
     sig->ref = 0;
-    sig->flags = 0;
-    (void)tsm_signal_any(self->to, sig);
+    sig->flags = TSM_SIGF_ASKS;
+    if (TSM_UNLIKELY(tsm_signal_any(self->to, sig) == TSM_E_FULL) && !tsm_call_full(self->to, sig)) {
+        bool cancelled;
+        (void)tsm_demonitor_owner(p, ref, true, &cancelled);
+        self->state = TSM_CALL_DONE;
+        return tsm_bind.s_queue_full;
+    }
     return NULL;
 }
 
@@ -183,7 +188,7 @@ tsm_call_cast(PyObject* op)
     }
     sig->term = op;
     sig->ref = 0;
-    sig->flags = 0;
+    sig->flags = TSM_SIGF_ASKS;
     return tsm_post(self->to, sig);
 }
 

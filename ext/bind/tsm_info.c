@@ -9,6 +9,8 @@
 #include "bind/tsm_bind.h"
 
 #include "base/tsm_clock.h"
+#include "mem/tsm_arena.h"
+#include "proc/tsm_qlimit.h"
 
 #include <stdlib.h>
 
@@ -189,10 +191,65 @@ get_messages(tsm_proc_t* p)
     return list;
 }
 
+/* Its struct and blocks of the pool, exactly: envelopes, relations, the timer, options. */
+static size_t
+native_bytes(tsm_proc_t* p)
+{
+    size_t bytes = sizeof(*p) + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES
+                   + tsm_hmap_bytes(&p->rels);
+    for (tsm_sig_t* msg = p->mb_first; msg != NULL; msg = tsm_sig_next(msg)) {
+        bytes += msg->kind <= TSM_SIG_TIMEOUT ? TSM_MSG_BYTES : TSM_SIG_BYTES;
+    }
+    bytes += p->cold != NULL ? sizeof(tsm_cold_t) : 0;
+    return bytes + (p->timer != NULL ? sizeof(tsm_ptimer_t) : 0);
+}
+
+static PyObject*
+get_native_memory(tsm_proc_t* p)
+{
+    return PyLong_FromSize_t(native_bytes(p));
+}
+
+/* Bytes charged to it, when it has a limit. */
+static PyObject*
+get_total_heap_size(tsm_proc_t* p)
+{
+    int64_t used = tsm_limits_used(p);
+    return used < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(used);
+}
+
+static PyObject*
+get_max_heap_size(tsm_proc_t* p)
+{
+    int64_t max = tsm_limits_max(p);
+    return max == 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(max);
+}
+
+static PyObject*
+get_buffer_memory(tsm_proc_t* p)
+{
+    return PyLong_FromLongLong(tsm_limits_buffers(p));
+}
+
+static PyObject*
+get_max_queue(tsm_proc_t* p)
+{
+    tsm_qlimit_t* q = tsm_qlimit_of(p);
+    return q == NULL ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(tsm_load_relaxed(&q->a_max)); /* relaxed: a report. */
+}
+
+static PyObject*
+get_dropped(tsm_proc_t* p)
+{
+    tsm_qlimit_t* q = tsm_qlimit_of(p);
+    return PyLong_FromUnsignedLongLong(q == NULL ? 0 : tsm_load_relaxed(&q->a_dropped)); /* relaxed: a report. */
+}
+
 static PyObject*
 get_memory(tsm_proc_t* p)
 {
-    size_t bytes = sizeof(*p) + p->mb_len * 32u + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES;
+    int64_t used = tsm_limits_used(p);
+    size_t bytes = native_bytes(p) + (used > 0 ? (size_t)used : 0);
     PyObject* body = p->body;
     if (body != NULL && PyCoro_CheckExact(body)) {
         bytes += (size_t)(Py_TYPE(body)->tp_basicsize + Py_SIZE(body) * Py_TYPE(body)->tp_itemsize);
@@ -228,6 +285,12 @@ static const struct {
     {"initial_call", get_initial_call, false},
     {"current_function", get_current_function, false},
     {"memory", get_memory, false},
+    {"native_memory", get_native_memory, false},
+    {"total_heap_size", get_total_heap_size, false},
+    {"max_heap_size", get_max_heap_size, false},
+    {"buffer_memory", get_buffer_memory, false},
+    {"max_queue", get_max_queue, false},
+    {"dropped", get_dropped, false},
     {"thread", get_thread, false},
     {"messages", get_messages, true},
 };
@@ -402,8 +465,11 @@ PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
 "Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
 "message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
 "registered_name, label, parent, ancestors (nearest first; of processes started through\n"
-"proc_lib), initial_call, current_function, memory (bytes, without what\n"
-"its objects hold), thread (OS thread id it occupies, or None), messages (only when named).\n\n"
+"proc_lib), initial_call, current_function, memory (bytes: native_memory, its coroutine, and\n"
+"total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
+"total_heap_size (charged to it, buffer_memory included; None without max_heap), max_heap_size,\n"
+"buffer_memory (numpy data, with max_heap), max_queue, dropped (messages, see SpawnOptions),\n"
+"thread (OS thread id it occupies, or None), messages (only when named).\n\n"
 "May wait until a running pid reaches its next safe point; other processes go on.\n\n"
 "Raises:\n    ValueError: An unknown item.\n\nSource: erlang:process_info/2.");
 
@@ -572,7 +638,8 @@ totals(void)
 PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
 "Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
 "exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
-"slots taken from native code), capped (wanted a thread at the cap), steals, and occupied: one\n"
+"slots taken from native code), capped (wanted a thread at the cap), steals, buffers and\n"
+"buffer_memory (arenas of numpy data of processes with max_heap, and bytes), and occupied: one\n"
 "dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
 "\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
 "\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
@@ -593,13 +660,16 @@ py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     unsigned long long handovers = tsm_load_relaxed(&tsm_sched.a_handovers);
     unsigned long long capped = tsm_load_relaxed(&tsm_sched.a_capped);
     unsigned long long off = tsm_load_relaxed(&tsm_sched.a_offslot_runs);
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
+    uint64_t arenas, buffer_bytes;
+    tsm_arena_totals(&arenas, &buffer_bytes);
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
         "slots", tsm_sched.slot_count, "threads", tsm_sched.worker_count,
         "max_threads", tsm_sched.max_tokens,
         "processes", (unsigned int)(spawned > died ? spawned - died : 0),
         "spawned", spawned, "exited", died, "run_queue", sum.queued, "switches", sum.switches,
         "preemptions", sum.preemptions, "handovers", handovers, "capped", capped,
-        "offslot_runs", off, "steals", sum.steals, "occupied", occupied);
+        "offslot_runs", off, "steals", sum.steals, "buffers", (unsigned long long)arenas,
+        "buffer_memory", (unsigned long long)buffer_bytes, "occupied", occupied);
 }
 
 /* _activity() -> (turns of processes, live processes), for the monitor's decisions. */
