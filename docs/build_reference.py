@@ -154,6 +154,7 @@ def signature_of(value: Any) -> str:
         text = str(inspect.signature(value))
     except (TypeError, ValueError):
         return ""
+    text = re.sub(r"<\S+ object at 0x\w+>", "...", text)  # a default that stands for none
     return re.sub(r"(: |-> )'([^']*)'", r"\1\2", text)  # annotations that are kept as text
 
 
