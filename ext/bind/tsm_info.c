@@ -7,6 +7,7 @@
  *                 native code, whoever services it answers.
  */
 #include "bind/tsm_bind.h"
+#include "bind/tsm_docs.h"
 
 #include "base/tsm_clock.h"
 #include "mem/tsm_arena.h"
@@ -459,20 +460,6 @@ check_items(PyObject* const* args, Py_ssize_t n)
     return 0;
 }
 
-PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
-"One consistent look at a process: a dict of the items asked for, by default all cheap ones;\n"
-"None when it is dead. Signals sent to pid before the call have acted.\n\n"
-"Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
-"message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
-"registered_name, label, parent, ancestors (nearest first; of processes started through\n"
-"proc_lib), initial_call, current_function, memory (bytes: native_memory, its coroutine, and\n"
-"total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
-"total_heap_size (charged to it, buffer_memory included; None without max_heap), max_heap_size,\n"
-"buffer_memory (numpy data, with max_heap), max_queue, dropped (messages, see SpawnOptions),\n"
-"thread (OS thread id it occupies, or None), messages (only when named).\n\n"
-"May wait until a running pid reaches its next safe point; other processes go on.\n\n"
-"Raises:\n    ValueError: An unknown item.\n\nSource: erlang:process_info/2.");
-
 static PyObject*
 py_process_info(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
 {
@@ -494,10 +481,6 @@ py_process_info(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
     Py_XDECREF(items);
     return answer;
 }
-
-PyDoc_STRVAR(is_alive_doc, "is_alive(pid, /)\n--\n\n"
-"Is the process alive? Signals the caller sent to it before have acted: after kill(pid) it is\n"
-"False.\n\nSource: erlang:is_process_alive/1.");
 
 static PyObject*
 py_is_alive(PyObject* Py_UNUSED(m), PyObject* arg)
@@ -526,8 +509,6 @@ py_is_alive(PyObject* Py_UNUSED(m), PyObject* arg)
     Py_DECREF(answer);
     return PyBool_FromLong(alive);
 }
-
-PyDoc_STRVAR(processes_doc, "processes()\n--\n\nThe Pids of all live processes, in no order.");
 
 static PyObject*
 py_processes(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
@@ -635,15 +616,6 @@ totals(void)
     return sum;
 }
 
-PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
-"Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
-"exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
-"slots taken from native code), capped (wanted a thread at the cap), steals, buffers and\n"
-"buffer_memory (arenas of numpy data of processes with max_heap, and bytes), and occupied: one\n"
-"dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
-"\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
-"\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
-
 static PyObject*
 py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
@@ -682,9 +654,9 @@ py_activity(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 
 PyMethodDef tsm_info_methods[] = {
     {"_activity", py_activity, METH_NOARGS, NULL},
-    {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, process_info_doc},
-    {"is_alive", py_is_alive, METH_O, is_alive_doc},
-    {"processes", py_processes, METH_NOARGS, processes_doc},
-    {"node_info", py_node_info, METH_NOARGS, node_info_doc},
+    {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, tsm_doc_process_info},
+    {"is_alive", py_is_alive, METH_O, tsm_doc_is_alive},
+    {"processes", py_processes, METH_NOARGS, tsm_doc_processes},
+    {"node_info", py_node_info, METH_NOARGS, tsm_doc_node_info},
     {NULL, NULL, 0, NULL},
 };
