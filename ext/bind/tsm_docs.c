@@ -2,7 +2,7 @@
  *
  * Each has, where it applies: arguments with units and ranges, what it returns, what it
  * raises, who may call it and whether it blocks, an example that tests/docs runs, and the
- * source. tests/meta/test_docstrings.py checks that none is missing.
+ * source. tests/meta/test_docstring_sections.py checks that none is missing.
  */
 #include "bind/tsm_docs.h"
 

@@ -85,7 +85,7 @@ class Task[T]:
 
     @staticmethod
     def child(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ChildSpec:
-        """A ChildSpec of a process that runs fn(*args) and ends; temporary unless ``options`` says otherwise.
+        """A ChildSpec of a process that runs fn(*args, **kwargs) and ends; temporary unless ``options`` says otherwise.
 
         Nobody waits for its value. Also the way to put any function under a supervisor.
 
