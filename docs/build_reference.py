@@ -125,7 +125,8 @@ def is_error(value: Any) -> bool:
 def entry(name: str, value: Any) -> str:
     """One name: its signature and its docstring, and the methods of a class."""
     # The heading is the bare name, for the links of the index.
-    call = "" if is_error(value) else f"```\n{name}{signature_of(value)}\n```\n\n"
+    # Errors are caught and agents started; their constructors are no news.
+    call = "" if is_error(value) or name == "Agent" else f"```\n{name}{signature_of(value)}\n```\n\n"
     parts = [f"## {name}\n\n{call}{doc_of(value)}\n"]
     if inspect.isclass(value) and not is_error(value):
         for key, member in members(value).items():

@@ -132,7 +132,7 @@ class Exchange:
             self.keep(hog_in_thread(work) if in_threads else hog(work))
 
     def kill_some(self) -> None:
-        for agent in self.lines[:100]:
+        for agent in self.lines[:: max(1, len(self.lines) // 100)]:
             agent.task.cancel()
 
     def take(self) -> Figures:

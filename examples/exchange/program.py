@@ -15,7 +15,7 @@ from .stubborn import kill_the_stubborn
 from .tree import Exchange
 from .view import View, catch_crash_reports
 
-VICTIMS = 100  # answerers killed in the middle of each part
+VICTIMS = 100  # so many answerers, or a few more, are killed in the middle of each part
 PATIENCE = 30.0  # seconds to wait for the parts of the exchange: the machine may be busy
 
 
@@ -69,12 +69,12 @@ async def measure(title: str, settings: Settings) -> Figures:
 async def kill_some(settings: Settings) -> None:
     """Kill answerers, and wait until their supervisors have brought them back."""
     numbers = Registry.at("numbers")
-    victims = range(min(VICTIMS, settings.answerers))
-    for number in victims:
-        pid = numbers.whereis(number)
-        if pid is not None:
+    every = max(1, settings.answerers // VICTIMS)
+    victims = {number: numbers.whereis(number) for number in range(0, settings.answerers, every)}
+    for pid in victims.values():
+        if pid is not None:  # else it is being restarted just now
             transom.kill(pid)
-    while any(numbers.whereis(number) is None for number in victims):
+    while any(numbers.whereis(number) in (None, pid) for number, pid in victims.items()):
         await transom.sleep(0.01)
 
 

@@ -79,6 +79,14 @@ class Agent:
                 )
         cls._reference = _start.reference_class(cls, _public_methods(cls))
 
+    if not TYPE_CHECKING:  # to type checkers it takes no arguments
+
+        def __init__(self, *args, **kwargs):
+            # Without arguments it is for those who try their methods without a process.
+            if args or kwargs:
+                name = type(self).__qualname__
+                raise TypeError(f"{name}(...) starts no agent; write await {name}.start_link(...), or start(...)")
+
     # -- callbacks -----------------------------------------------------------------------------------------------------
 
     def init(self, *args: Any, **kwargs: Any) -> Any:

@@ -203,8 +203,8 @@ class Supervisor(Base[SupervisorRef]):
 
         def init(
             self,
-            *,
             children: Iterable[ChildSpec] = (),
+            *,
             strategy: Strategy | None = None,
             max_restarts: int | None = None,
             max_seconds: float | None = None,
