@@ -7,9 +7,9 @@ the repository::
     python -m examples.exchange
     transom run examples.exchange:main
 
-Reading order: ``messages``, ``asking``, ``supervisor``, ``switchboard``,
-``sessions``, ``hogs``, ``stubborn``, ``program``; then ``beside_asyncio``,
-which is the same exchange on plain asyncio.
+Reading order: ``sessions``, ``meter``, ``tree``, ``hogs``, ``stubborn``,
+``view``, ``program``; then ``beside_asyncio``, which is the same exchange on
+plain asyncio.
 """
 
 from .program import main as main

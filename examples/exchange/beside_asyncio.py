@@ -51,8 +51,9 @@ class Agent:
         self.task.add_done_callback(self.ended)
 
     def ended(self, task: asyncio.Task[None]) -> None:
-        task.exception()  # fetch it: asyncio complains about exceptions nobody looked at
-        self.tally().crashes += 1
+        if not task.cancelled():
+            task.exception()  # fetch it: asyncio complains about exceptions nobody looked at
+        self.tally().restarts += 1
         for reply in self.unanswered:
             if not reply.done():
                 reply.set_exception(NoAnswer())
@@ -82,19 +83,12 @@ class Exchange:
     def open(self) -> None:
         """Start every agent."""
         self.lines = [Agent(lambda: self.tally, self.answerer) for _ in range(self.settings.answerers)]
-        self.boards = [Agent(lambda: self.tally, self.switchboard) for _ in range(self.settings.boards)]
         for number in range(self.settings.sessions - self.settings.answerers):
             self.keep(self.caller(number))
 
     def keep(self, work: Coroutine[Any, Any, None]) -> None:
         """The loop holds tasks weakly, so somebody has to hold them."""
         self.background.add(asyncio.create_task(work))
-
-    async def switchboard(self, agent: Agent) -> None:
-        while True:
-            reply, number = await agent.mailbox.get()
-            if not reply.done():
-                reply.set_result(self.lines[int(str(number))])
 
     async def answerer(self, agent: Agent) -> None:
         dice = random.Random()
@@ -114,11 +108,9 @@ class Exchange:
 
     async def converse(self, caller: int, dice: random.Random) -> None:
         patience = self.settings.patience
-        number = dice.randrange(self.settings.answerers)
+        other = dice.choice(self.lines)
         started = perf_counter()
         try:
-            other: Agent = await self.boards[number % self.settings.boards].ask(number, patience)
-            self.tally.messages += 2
             for line in range(self.settings.lines):
                 if line:
                     await self.rest(caller, self.settings.pause(dice))
@@ -138,6 +130,10 @@ class Exchange:
     def start_hogs(self, in_threads: bool) -> None:
         for work in KINDS * self.settings.hogs_of_a_kind:
             self.keep(hog_in_thread(work) if in_threads else hog(work))
+
+    def kill_some(self) -> None:
+        for agent in self.lines[:: max(1, len(self.lines) // 100)]:
+            agent.task.cancel()
 
     def take(self) -> Figures:
         """The figures of the part that ends now. Callers that are stuck count as late."""
@@ -162,7 +158,9 @@ def watch(exchange: Exchange, loop: asyncio.AbstractEventLoop, in_threads: bool)
             loop.call_soon_threadsafe(exchange.start_hogs, in_threads)
         time.sleep(min(1.0, seconds))  # get into swing
         exchange.tally = Tally()
-        time.sleep(seconds)
+        time.sleep(seconds / 2)
+        loop.call_soon_threadsafe(exchange.kill_some)
+        time.sleep(seconds / 2)
         parts.append(asdict(exchange.take()))
     print(json.dumps(parts), flush=True)
     os._exit(0)  # neither the loop nor the threads of the hogs can be stopped

@@ -17,7 +17,7 @@ class Figures:
     longest: float | None
     over_a_second: int  # replies that took longer or never came
     told: float | None  # the median time until a caller knew that the called had died
-    crashes: int
+    restarts: int
 
     @property
     def messages_per_second(self) -> float:
@@ -33,7 +33,7 @@ class Tally:
     delays: list[float] = field(default_factory=list)
     told: list[float] = field(default_factory=list)
     late: int = 0
-    crashes: int = 0
+    restarts: int = 0
 
     def figures(self) -> Figures:
         delays = sorted(self.delays)
@@ -46,7 +46,7 @@ class Tally:
             longest=delays[-1] if delays else None,
             over_a_second=self.late + len(delays) - bisect_right(delays, 1.0),
             told=part_of(sorted(self.told), 0.50),
-            crashes=self.crashes,
+            restarts=self.restarts,
         )
 
 

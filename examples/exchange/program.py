@@ -3,23 +3,19 @@
 import time
 
 import transom
-from transom import Pid, Ref
+from transom import DynamicSupervisor, DynamicSupervisorRef, Registry, Task
 
-from .asking import ask
 from .compare import REMARK, beside_asyncio
 from .figures import Figures, shown
 from .hogs import KINDS, hog
-from .messages import Finish, Part, PullThePlug, TakeFigures
-from .meter import meter
+from .meter import Meter
 from .report import Column, heading, side_by_side
-from .sessions import answerer, caller
 from .settings import Settings, parse
 from .stubborn import kill_the_stubborn
-from .supervisor import Child, supervise
-from .switchboard import board_of, switchboard
-from .view import catch_crash_reports, viewer
+from .tree import Exchange
+from .view import View, catch_crash_reports
 
-DESK = 500  # sessions under one supervisor
+VICTIMS = 100  # so many answerers, or a few more, are killed in the middle of each part
 PATIENCE = 30.0  # seconds to wait for the parts of the exchange: the machine may be busy
 
 
@@ -32,21 +28,20 @@ async def exchange(settings: Settings) -> None:
     """Run all parts; takes less than a minute."""
     catch_crash_reports()
     print(heading(settings), flush=True)
-    top = transom.spawn_link(supervise, tree(settings), 3, 5.0)
-    view = transom.spawn_link(viewer, settings.plain)
+    tree = await Exchange.start_link(settings)
 
-    calm = await measure(view, "no hogs", settings)
-    hogs = [transom.spawn_monitor(hog, work) for work in KINDS * settings.hogs_of_a_kind]
-    loaded = await measure(view, f"with {len(hogs)} hogs", settings)
-    ended = await kill_hogs(hogs)
+    calm = await measure("no hogs", settings)
+    hogs = await start_hogs(settings)
+    loaded = await measure(f"with {len(KINDS) * settings.hogs_of_a_kind} hogs", settings)
+    started = time.perf_counter()
+    await hogs.stop()
+    ended = time.perf_counter() - started
 
-    view.send(Part("the stubborn"))
-    await transom.sleep(min(1.0, settings.seconds))  # let the exchange catch up
+    await View.at("view").begin("the stubborn")
     outcomes = await kill_the_stubborn()
-    await ask(view, Finish(), PATIENCE)
-    await close(top)
+    await tree.stop()
 
-    print(f"\n{len(hogs)} hogs were killed under load; the last one's monitor fired after {shown(ended)}.")
+    print(f"\nThe hogs were killed under load; the last one was gone after {shown(ended)}.")
     print("Then three that do not want to die. Who was told, and when:")
     for outcome in outcomes:
         print(outcome.line())
@@ -59,43 +54,33 @@ async def exchange(settings: Settings) -> None:
         print(REMARK)
 
 
-def tree(settings: Settings) -> tuple[Child, ...]:
-    """The children of the top supervisor: the meter, the switchboards, and the desks of sessions."""
-    boards = [Child(switchboard, name=board_of(number, settings.boards)) for number in range(settings.boards)]
-    sessions = [Child(answerer, (number, settings)) for number in range(settings.answerers)]
-    sessions += [Child(caller, (number, settings)) for number in range(settings.sessions - settings.answerers)]
-    # Crashes are part of this job, so a desk puts up with many of them.
-    desks = [
-        Child(supervise, (tuple(sessions[first : first + DESK]), DESK, 5.0)) for first in range(0, len(sessions), DESK)
-    ]
-    return (Child(meter, name="meter"), *boards, *desks)
-
-
-async def measure(view: Pid, title: str, settings: Settings) -> Figures:
-    """The figures of one part of the run; in the middle of it, a switchboard crashes."""
-    view.send(Part(title))
+async def measure(title: str, settings: Settings) -> Figures:
+    """The figures of one part of the run; in the middle of it, many answerers are killed."""
+    await View.at("view").begin.options(timeout=PATIENCE)(title)
+    take = Meter.at("meter").take.options(timeout=PATIENCE)
     await transom.sleep(min(1.0, settings.seconds))  # get into swing
-    await ask("meter", TakeFigures("program"), PATIENCE)
+    await take("program")
     await transom.sleep(settings.seconds / 2)
-    transom.send(board_of(0, settings.boards), PullThePlug())
+    await kill_some(settings)
     await transom.sleep(settings.seconds / 2)
-    figures: Figures = await ask("meter", TakeFigures("program"), PATIENCE)
-    return figures
+    return await take("program")
 
 
-async def kill_hogs(hogs: list[tuple[Pid, Ref]]) -> float:
-    """Seconds until the monitors of all hogs have fired."""
-    started = time.perf_counter()
-    for pid, _ in hogs:
-        transom.kill(pid)
-    for _, ref in hogs:
-        await transom.receive(ref)
-    return time.perf_counter() - started
+async def kill_some(settings: Settings) -> None:
+    """Kill answerers, and wait until their supervisors have brought them back."""
+    numbers = Registry.at("numbers")
+    every = max(1, settings.answerers // VICTIMS)
+    victims = {number: numbers.whereis(number) for number in range(0, settings.answerers, every)}
+    for pid in victims.values():
+        if pid is not None:  # else it is being restarted just now
+            transom.kill(pid)
+    while any(numbers.whereis(number) in (None, pid) for number, pid in victims.items()):
+        await transom.sleep(0.01)
 
 
-async def close(top: Pid) -> None:
-    """Stop the tree and wait for its end."""
-    done = transom.monitor(top)
-    transom.unlink(top)
-    transom.exit(top, "shutdown")
-    await transom.receive(done, timeout=PATIENCE)
+async def start_hogs(settings: Settings) -> DynamicSupervisorRef:
+    """Hogs come and go; their supervisor kills them all when it is stopped."""
+    hogs = await DynamicSupervisor.start_link()
+    for work in KINDS * settings.hogs_of_a_kind:
+        await hogs.start_child(Task.child(hog, work).options(shutdown="brutal_kill"))
+    return hogs

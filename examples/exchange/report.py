@@ -30,7 +30,7 @@ def side_by_side(columns: Sequence[Column]) -> str:
         ["reply p99", *(value(f, lambda f: shown(f.p99)) for _, f in columns)],
         ["longest reply", *(value(f, lambda f: shown(f.longest)) for _, f in columns)],
         ["over 1 s or never", *(value(f, lambda f: f"{f.over_a_second:,}") for _, f in columns)],
-        ["crashes, restarted", *(value(f, lambda f: f"{f.crashes:,}") for _, f in columns)],
+        ["restarts", *(value(f, lambda f: f"{f.restarts:,}") for _, f in columns)],
         ["caller of the dead told", *(value(f, lambda f: shown(f.told)) for _, f in columns)],
     ]
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]

@@ -18,7 +18,6 @@ class Settings:
     crash_chance: float = 1 / 2000  # that an answerer crashes on a line
     patience: float = 5.0  # how long a caller waits for one reply
     hogs_of_a_kind: int = 2
-    boards: int = 4  # switchboards
     seed: int = 1
     plain: bool = False  # plain lines in place of the live view
     asyncio: bool = True  # run the same load on asyncio, too

@@ -6,18 +6,14 @@ patience, and one monitors it. All three must know at once.
 """
 
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import transom
-from transom import Exit, Pid
+from transom import CallError, Pid, Task
 
-from .asking import NoAnswer, ask
 from .figures import shown
 from .hogs import backtrack, block
-from .messages import Say
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,72 +33,73 @@ class Outcome:
         return f"  {self.doing:<28} told: {told}; thread {self.thread} was still busy, {back}"
 
 
-async def swallow() -> None:
-    """Catch everything, a hundred times, as retry loops do."""
-    for _ in range(100):
-        try:
-            while True:
-                pass
-        except BaseException:  # noqa: BLE001, S112
-            continue
+class Stubborn(transom.Agent):
+    """Whoever calls one of its methods waits for ever."""
+
+    def swallow(self) -> None:
+        """Catch everything, a hundred times, as retry loops do."""
+        for _ in range(100):
+            try:
+                while True:
+                    pass
+            except BaseException:  # noqa: BLE001, S112
+                continue
+
+    def sit(self) -> None:
+        """Sit in blocking calls."""
+        while True:
+            block()
+
+    def match(self) -> None:
+        """Sit in long native calls."""
+        while True:
+            backtrack()
 
 
-async def blocked() -> None:
-    """Sit in blocking calls."""
-    while True:
-        block()
-
-
-async def native() -> None:
-    """Sit in long native calls."""
-    while True:
-        backtrack()
-
-
-VICTIMS: tuple[tuple[str, Callable[[], Coroutine[Any, Any, None]]], ...] = (
-    ("swallows every exception", swallow),
-    ("in a blocking time.sleep", blocked),
-    ("in a long native regex", native),
-)
+VICTIMS = {
+    "swallows every exception": "swallow",
+    "in a blocking time.sleep": "sit",
+    "in a long native regex": "match",
+}
 
 
 async def kill_the_stubborn() -> list[Outcome]:
     """One outcome for each kind of victim."""
-    return [await kill_one(doing, body) for doing, body in VICTIMS]
+    return [await kill_one(doing, method) for doing, method in VICTIMS.items()]
 
 
-async def kill_one(doing: str, body: Callable[[], Coroutine[Any, Any, None]]) -> Outcome:
-    me = transom.current_pid()
-    victim, watch = transom.spawn_monitor(body)
-    transom.spawn(linked_to, victim, me)
-    transom.spawn(waiting_for, victim, me)
+async def kill_one(doing: str, method: str) -> Outcome:
+    victim, watch = await Stubborn.start_monitor()
+    waiting = Task.start(wait_for, victim, method)
+    linked = Task.start(be_linked_to, victim)
     await transom.sleep(0.1)  # let all of them get where they are going
 
     started = perf_counter()
     transom.kill(victim)
     await transom.receive(watch)
     told = {"monitor": perf_counter() - started}
-    holding = thread_of(victim)
-    for _ in range(2):
-        who, when = await transom.receive(tuple, timeout=60)
-        told[who] = when - started
-    return Outcome(doing, told, holding, await back_after(victim, started) if holding is not None else None)
+    holding = thread_of(transom.pid_of(victim))
+    told["link"] = await linked - started
+    told["waiting caller"] = await waiting - started
+    back = await back_after(transom.pid_of(victim), started) if holding is not None else None
+    return Outcome(doing, told, holding, back)
 
 
-async def linked_to(victim: Pid, report_to: Pid) -> None:
-    """Say when the exit signal of the link arrived."""
+async def be_linked_to(victim: Stubborn) -> float:
+    """When the exit signal of the link arrived."""
     transom.trap_exit(True)
     transom.link(victim)
-    await transom.receive(Exit)
-    report_to.send(("link", perf_counter()))
+    await transom.receive(transom.Exit)
+    return perf_counter()
 
 
-async def waiting_for(victim: Pid, report_to: Pid) -> None:
-    """Say when the question to the victim came to an end."""
+async def wait_for(victim: Stubborn, method: str) -> float:
+    """When the call of the victim came to an end."""
     try:
-        await ask(victim, Say("are you there?"), timeout=30.0)
-    except NoAnswer:
-        report_to.send(("waiting caller", perf_counter()))
+        await getattr(victim, method).options(timeout=30)()
+    except CallError:
+        pass
+    return perf_counter()
 
 
 def thread_of(victim: Pid) -> int | None:

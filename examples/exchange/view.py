@@ -4,13 +4,11 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import transom
 
-from .asking import ask
 from .figures import Figures, shown
-from .messages import Ask, Finish, Part, TakeFigures
+from .meter import Meter
 
 Values = dict[str, str]
 Columns = dict[str, Values]  # by part of the demo, the one that runs comes last
@@ -36,29 +34,37 @@ def catch_crash_reports() -> None:
     log.propagate = False
 
 
-async def viewer(plain: bool) -> None:
-    """Show the exchange, once or twice a second, until told to finish."""
-    screen, show = plain_screen() if plain else rich_screen()
-    columns: dict[str, Values] = {}  # the last values of each part of the demo
-    part, restarts, started = "starting", 0, time.monotonic()
-    interval = 1.0 if plain else 0.5
-    with screen:
-        while True:
-            try:
-                message: Any = await transom.receive(Part, Ask, timeout=interval)
-            except TimeoutError:
-                message = None
-            if isinstance(message, Part):
-                part = message.title
-                continue
-            figures: Figures = await ask("meter", TakeFigures("view"), timeout=30.0)
-            restarts += figures.crashes
-            columns[part] = rows(figures, restarts)
-            show(time.monotonic() - started, columns)
-            match message:
-                case Ask(reply_to, Finish()):
-                    transom.send(reply_to, "finished")
-                    return
+class View(transom.Agent):
+    """Shows the exchange, once or twice a second, until it is stopped."""
+
+    def init(self, plain: bool) -> None:
+        self.screen, self.show = plain_screen() if plain else rich_screen()
+        self.interval = 1.0 if plain else 0.5
+        self.columns: Columns = {}  # the last values of each part of the demo
+        self.part, self.restarts, self.started = "starting", 0, time.monotonic()
+        self.screen.__enter__()
+        transom.idle_timeout(self.interval)
+
+    @transom.method
+    async def begin(self, part: str) -> None:
+        """This part of the demo begins."""
+        await self._draw()
+        self.part = part
+        transom.idle_timeout(self.interval)
+
+    async def handle_timeout(self) -> None:
+        await self._draw()
+        transom.idle_timeout(self.interval)
+
+    async def terminate(self, reason: object) -> None:
+        await self._draw()
+        self.screen.__exit__(None, None, None)
+
+    async def _draw(self) -> None:
+        figures = await Meter.at("meter").take.options(timeout=30)("view")
+        self.restarts += figures.restarts
+        self.columns[self.part] = rows(figures, self.restarts)
+        self.show(time.monotonic() - self.started, self.columns)
 
 
 def rows(figures: Figures, restarts: int) -> Values:

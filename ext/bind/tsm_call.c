@@ -12,6 +12,7 @@
  * Source          gen:call, with the alias of OTP 24
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_docs.h"
 
 PyObject*
 tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* const* args,
@@ -613,7 +614,7 @@ PyTypeObject TsmCall_Type = {
     .tp_basicsize = sizeof(TsmCall),
     .tp_itemsize = sizeof(PyObject*),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_doc = "A call to an agent: await it, or ask for its result(). Nothing is sent before that.",
+    .tp_doc = tsm_doc_Call_type,
     .tp_dealloc = call_dealloc,
     .tp_repr = call_repr,
     .tp_as_async = &call_async,

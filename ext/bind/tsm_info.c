@@ -7,6 +7,7 @@
  *                 native code, whoever services it answers.
  */
 #include "bind/tsm_bind.h"
+#include "bind/tsm_docs.h"
 
 #include "base/tsm_clock.h"
 #include "mem/tsm_arena.h"
@@ -459,20 +460,6 @@ check_items(PyObject* const* args, Py_ssize_t n)
     return 0;
 }
 
-PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
-"One consistent look at a process: a dict of the items asked for, by default all cheap ones;\n"
-"None when it is dead. Signals sent to pid before the call have acted.\n\n"
-"Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
-"message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
-"registered_name, label, parent, ancestors (nearest first; of processes started through\n"
-"proc_lib), initial_call, current_function, memory (bytes: native_memory, its coroutine, and\n"
-"total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
-"total_heap_size (charged to it, buffer_memory included; None without max_heap), max_heap_size,\n"
-"buffer_memory (numpy data, with max_heap), max_queue, dropped (messages, see SpawnOptions),\n"
-"thread (OS thread id it occupies, or None), messages (only when named).\n\n"
-"May wait until a running pid reaches its next safe point; other processes go on.\n\n"
-"Raises:\n    ValueError: An unknown item.\n\nSource: erlang:process_info/2.");
-
 /* The messages are the other process's: what is shown of them is a copy, but of what only
  * share() could send. -1: exception. */
 static int
@@ -518,10 +505,6 @@ py_process_info(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
     return answer;
 }
 
-PyDoc_STRVAR(is_alive_doc, "is_alive(pid, /)\n--\n\n"
-"Is the process alive? Signals the caller sent to it before have acted: after kill(pid) it is\n"
-"False.\n\nSource: erlang:is_process_alive/1.");
-
 static PyObject*
 py_is_alive(PyObject* Py_UNUSED(m), PyObject* arg)
 {
@@ -550,8 +533,6 @@ py_is_alive(PyObject* Py_UNUSED(m), PyObject* arg)
     return PyBool_FromLong(alive);
 }
 
-PyDoc_STRVAR(processes_doc, "processes()\n--\n\nThe Pids of all live processes, in no order.");
-
 static PyObject*
 py_processes(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
@@ -576,8 +557,8 @@ py_processes(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 }
 
 PyMethodDef tsm_info_methods[] = {
-    {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, process_info_doc},
-    {"is_alive", py_is_alive, METH_O, is_alive_doc},
-    {"processes", py_processes, METH_NOARGS, processes_doc},
+    {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, tsm_doc_process_info},
+    {"is_alive", py_is_alive, METH_O, tsm_doc_is_alive},
+    {"processes", py_processes, METH_NOARGS, tsm_doc_processes},
     {NULL, NULL, 0, NULL},
 };

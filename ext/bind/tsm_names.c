@@ -1,5 +1,6 @@
 /* tsm_names.c - registered names and timers. */
 #include "bind/tsm_bind.h"
+#include "bind/tsm_docs.h"
 
 /* ---- names ---- */
 
@@ -15,11 +16,6 @@ check_name(PyObject* name, const char* what)
     }
     return 0;
 }
-
-PyDoc_STRVAR(register_doc, "register(name, pid, /)\n--\n\n"
-"Give pid a name that serves as its address until it ends or unregister.\n\n"
-"Raises:\n    NameTaken: The name is taken, or pid has a name.\n    NoProcess: pid is dead.\n\n"
-"Source: erlang:register/2.");
 
 static PyObject*
 py_register(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
@@ -47,9 +43,6 @@ py_register(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
     return rc < 0 ? tsm_raise(rc, "register()") : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(unregister_doc, "unregister(name, /)\n--\n\nRemove the name.\n\n"
-"Raises:\n    NoProcess: Nobody has it.\n\nSource: erlang:unregister/1.");
-
 static PyObject*
 py_unregister(PyObject* Py_UNUSED(m), PyObject* name)
 {
@@ -66,9 +59,6 @@ py_unregister(PyObject* Py_UNUSED(m), PyObject* name)
     }
     Py_RETURN_NONE;
 }
-
-PyDoc_STRVAR(whereis_doc, "whereis(name, /)\n--\n\nThe Pid registered under name, or None.\n\n"
-"Source: erlang:whereis/1.");
 
 static PyObject*
 py_whereis(PyObject* Py_UNUSED(m), PyObject* name)
@@ -88,8 +78,6 @@ collect_name(void* list, void* name, tsm_pid_t Py_UNUSED(pid))
     }
 }
 
-PyDoc_STRVAR(registered_doc, "registered()\n--\n\nAll registered names, in no order.");
-
 static PyObject*
 py_registered(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
@@ -101,12 +89,6 @@ py_registered(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 }
 
 /* ---- timers ---- */
-
-PyDoc_STRVAR(send_after_doc, "send_after(delay, dest, message, /)\n--\n\n"
-"Send message to dest in delay seconds, never early, with a resolution of 1 ms.\n\n"
-"dest is a Pid, an alias, or a name (looked up when the timer fires). A timer aimed at a Pid\n"
-"is void when that process ends. The message is copied now. Callable from any thread.\n\n"
-"Returns:\n    Timer: for cancel_timer and read_timer.\n\nSource: erlang:send_after/3.");
 
 static PyObject*
 py_send_after(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
@@ -173,10 +155,6 @@ as_timer(PyObject* op, const char* what)
     return (TsmTimer*)op;
 }
 
-PyDoc_STRVAR(cancel_timer_doc, "cancel_timer(timer, /)\n--\n\n"
-"Cancel the timer. Returns the seconds that were left (then its message will not arrive), or\n"
-"None when it had fired, was cancelled, or its target is dead.\n\nSource: erlang:cancel_timer/1.");
-
 static PyObject*
 py_cancel_timer(PyObject* Py_UNUSED(m), PyObject* arg)
 {
@@ -189,9 +167,6 @@ py_cancel_timer(PyObject* Py_UNUSED(m), PyObject* arg)
     tsm_flush();
     return seconds_or_none(found, left_ns);
 }
-
-PyDoc_STRVAR(read_timer_doc, "read_timer(timer, /)\n--\n\n"
-"Seconds left, or None; as cancel_timer but without cancelling.\n\nSource: erlang:read_timer/1.");
 
 static PyObject*
 py_read_timer(PyObject* Py_UNUSED(m), PyObject* arg)
@@ -206,12 +181,12 @@ py_read_timer(PyObject* Py_UNUSED(m), PyObject* arg)
 }
 
 PyMethodDef tsm_names_methods[] = {
-    {"register", (PyCFunction)(void (*)(void))py_register, METH_FASTCALL, register_doc},
-    {"unregister", py_unregister, METH_O, unregister_doc},
-    {"whereis", py_whereis, METH_O, whereis_doc},
-    {"registered", py_registered, METH_NOARGS, registered_doc},
-    {"send_after", (PyCFunction)(void (*)(void))py_send_after, METH_FASTCALL, send_after_doc},
-    {"cancel_timer", py_cancel_timer, METH_O, cancel_timer_doc},
-    {"read_timer", py_read_timer, METH_O, read_timer_doc},
+    {"register", (PyCFunction)(void (*)(void))py_register, METH_FASTCALL, tsm_doc_register},
+    {"unregister", py_unregister, METH_O, tsm_doc_unregister},
+    {"whereis", py_whereis, METH_O, tsm_doc_whereis},
+    {"registered", py_registered, METH_NOARGS, tsm_doc_registered},
+    {"send_after", (PyCFunction)(void (*)(void))py_send_after, METH_FASTCALL, tsm_doc_send_after},
+    {"cancel_timer", py_cancel_timer, METH_O, tsm_doc_cancel_timer},
+    {"read_timer", py_read_timer, METH_O, tsm_doc_read_timer},
     {NULL, NULL, 0, NULL},
 };

@@ -1,5 +1,6 @@
 /* tsm_nodeinfo.c - figures of the node, and who occupies its threads. */
 #include "bind/tsm_bind.h"
+#include "bind/tsm_docs.h"
 
 #include "base/tsm_clock.h"
 #include "mem/tsm_arena.h"
@@ -85,15 +86,6 @@ totals(void)
     return sum;
 }
 
-PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
-"Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
-"exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
-"slots taken from native code), capped (wanted a thread at the cap), steals, buffers and\n"
-"buffer_memory (arenas of numpy data of processes with max_heap, and bytes), and occupied: one\n"
-"dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
-"\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
-"\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
-
 static PyObject*
 py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
@@ -132,6 +124,6 @@ py_activity(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 
 PyMethodDef tsm_nodeinfo_methods[] = {
     {"_activity", py_activity, METH_NOARGS, NULL},
-    {"node_info", py_node_info, METH_NOARGS, node_info_doc},
+    {"node_info", py_node_info, METH_NOARGS, tsm_doc_node_info},
     {NULL, NULL, 0, NULL},
 };

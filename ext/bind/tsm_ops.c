@@ -1,5 +1,6 @@
 /* tsm_ops.c - the primitives on processes: send, exit, link, monitor, alias. */
 #include "bind/tsm_bind.h"
+#include "bind/tsm_docs.h"
 
 #define FAST(name, fn, doc) \
     {name, (PyCFunction)(void (*)(void))fn, METH_FASTCALL | METH_KEYWORDS, doc}
@@ -86,21 +87,6 @@ tsm_post(tsm_pid_t pid, tsm_sig_t* sig)
     return TSM_UNLIKELY(dead) ? tsm_raise_killed() : Py_NewRef(Py_None);
 }
 
-PyDoc_STRVAR(send_doc, "send(dest, message, /, *, priority=False)\n--\n\n"
-"Send message to dest; returns at once, also when dest is dead. Only to a process spawned\n"
-"with on_full=\"wait\" whose queue is full it waits for room.\n\n"
-"dest is a Pid, an alias Ref, a registered name, or (name, node). The message is copied\n"
-"unless it is deeply immutable (numbers, str, bytes, Pids, tuples of them, functions,\n"
-"classes); see share() and move(). With priority=True a receiver that opted in (alias or monitor made with\n"
-"priority=True) gets it before all ordinary messages. Callable from any thread.\n\n"
-"Raises:\n"
-"    NoProcess: dest is a name nobody has registered.\n"
-"    TypeError: The message holds something that cannot be copied (the text names the way to\n"
-"        it, and nothing is sent), or dest is no address.\n"
-"    QueueFull: dest has max_queue messages waiting and refuses more (on_full=\"reject\"), or\n"
-"        the caller cannot wait for it (on_full=\"wait\"); see SpawnOptions.\n\n"
-"Source: erlang:send/2,3.");
-
 PyObject*
 tsm_send(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
@@ -180,13 +166,6 @@ exit_pid(tsm_pid_t pid, PyObject* reason)
     return tsm_post(pid, sig);
 }
 
-PyDoc_STRVAR(exit_doc, "exit(pid, reason, /)\n--\n\n"
-"Send an exit signal to pid; returns at once.\n\n"
-"A process that does not trap exits ends with reason, unless reason is \"normal\"; one that\n"
-"traps receives Exit(sender, reason). \"kill\" ends it in any case, with reason \"killed\".\n"
-"To oneself the signal acts at once. Callable from any thread.\n\n"
-"Source: erlang:exit/2 (semantics: the exit signal table).");
-
 static PyObject*
 py_exit(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
 {
@@ -198,11 +177,6 @@ py_exit(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
     return reason == NULL ? NULL : exit_pid(pid, reason);
 }
 
-PyDoc_STRVAR(kill_doc, "kill(pid, /)\n--\n\n"
-"End pid now, whatever it does; the same as exit(pid, \"kill\").\n\n"
-"Its links and monitors fire with \"killed\" and its name is free, also while its thread still\n"
-"sits in native code; see node_info()[\"occupied\"].");
-
 static PyObject*
 py_kill(PyObject* Py_UNUSED(m), PyObject* arg)
 {
@@ -211,13 +185,6 @@ py_kill(PyObject* Py_UNUSED(m), PyObject* arg)
 }
 
 /* ---- links ---- */
-
-PyDoc_STRVAR(link_doc, "link(pid, /)\n--\n\n"
-"Link the calling process and pid: when one ends abnormally, so does the other, unless it\n"
-"traps exits. Linking twice is linking once; linking to oneself does nothing.\n\n"
-"Raises:\n"
-"    NoProcess: pid is dead and the caller does not trap exits; a caller that does receives\n"
-"        Exit(pid, \"noproc\") instead.\n\nSource: erlang:link/1.");
 
 static PyObject*
 py_link(PyObject* Py_UNUSED(m), PyObject* arg)
@@ -241,10 +208,6 @@ py_link(PyObject* Py_UNUSED(m), PyObject* arg)
     }
     return tsm_done(rc < 0 ? tsm_raise(rc, "link()") : Py_NewRef(Py_None));
 }
-
-PyDoc_STRVAR(unlink_doc, "unlink(pid, /)\n--\n\n"
-"Remove the link to pid, if there is one. After it returns no exit signal of that link takes\n"
-"effect; an Exit message already in the mailbox stays.\n\nSource: erlang:unlink/1.");
 
 static PyObject*
 py_unlink(PyObject* Py_UNUSED(m), PyObject* arg)
@@ -292,20 +255,6 @@ mark(tsm_proc_t* p, uint64_t ref)
     }
     tsm_mark_owner(p, ref);
 }
-
-PyDoc_STRVAR(monitor_doc, "monitor(dest, /, *, alias=None, tag=None, priority=False)\n--\n\n"
-"Watch dest: when it ends the caller receives Down(ref, pid, reason); at once, with reason\n"
-"\"noproc\", when it is dead. Each call makes its own monitor.\n\n"
-"Args:\n"
-"    dest: Pid, registered name, or (name, node); Down.pid is (name, node) for the latter two.\n"
-"    alias: Makes the Ref an address for send, too: \"explicit_unalias\" until unalias,\n"
-"        \"demonitor\" until demonitor or Down, \"reply_demonitor\" until the first message\n"
-"        through it, which also removes the monitor (the way calls are built: a late reply\n"
-"        never reaches the mailbox).\n"
-"    tag: Any value; Down.tag instead of \"DOWN\".\n"
-"    priority: The Down is a priority message.\n\n"
-"Returns:\n    Ref: for demonitor, receive(ref) and, with alias, send.\n\n"
-"Source: erlang:monitor/2,3.");
 
 static PyObject*
 py_monitor(PyObject* Py_UNUSED(m), PyObject* args, PyObject* kwargs)
@@ -370,13 +319,6 @@ own_ref(PyObject* op, tsm_proc_t* p, const char* what, uint64_t* id)
     return 0;
 }
 
-PyDoc_STRVAR(demonitor_doc, "demonitor(ref, /, *, flush=False)\n--\n\n"
-"Remove the monitor. After it returns no new Down of it is delivered; with flush=True one\n"
-"already in the mailbox is removed, too.\n\n"
-"Returns:\n    bool: True when it was removed in time, False when it had fired or was unknown.\n\n"
-"Raises:\n    NotOwner: The monitor belongs to another process, where it stays.\n\n"
-"Source: erlang:demonitor/2 with info.");
-
 static PyObject*
 py_demonitor(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
@@ -406,12 +348,6 @@ py_demonitor(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObje
     return tsm_done(rc < 0 ? tsm_raise(rc, "demonitor()") : PyBool_FromLong(cancelled));
 }
 
-PyDoc_STRVAR(alias_doc, "alias(*, mode='explicit_unalias', priority=False)\n--\n\n"
-"Make a Ref that others can send to in place of the caller's Pid, until unalias, or with\n"
-"mode=\"reply\" until the first message through it. Later messages to it vanish.\n\n"
-"With priority=True messages sent to it with priority=True come before all ordinary ones.\n\n"
-"Source: erlang:alias/1.");
-
 static PyObject*
 py_alias(PyObject* Py_UNUSED(m), PyObject* args, PyObject* kwargs)
 {
@@ -439,9 +375,6 @@ py_alias(PyObject* Py_UNUSED(m), PyObject* args, PyObject* kwargs)
     return tsm_done(tsm_ref_object(ref, tsm_proc_pid(p)));
 }
 
-PyDoc_STRVAR(unalias_doc, "unalias(ref, /)\n--\n\n"
-"Stop the alias. Returns False when it was inactive already.\n\nSource: erlang:unalias/1.");
-
 static PyObject*
 py_unalias(PyObject* Py_UNUSED(m), PyObject* arg)
 {
@@ -458,9 +391,6 @@ py_unalias(PyObject* Py_UNUSED(m), PyObject* arg)
     }
     return tsm_done(PyBool_FromLong(tsm_unalias_owner(p, id)));
 }
-
-PyDoc_STRVAR(make_ref_doc, "make_ref()\n--\n\n"
-"A fresh Ref, unique in the node. receive(ref) for the newest one skips all older mail.");
 
 static PyObject*
 py_make_ref(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
@@ -479,20 +409,12 @@ py_make_ref(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 
 /* ---- the calling process ---- */
 
-PyDoc_STRVAR(current_pid_doc, "current_pid()\n--\n\nThe Pid of the calling process.\n\n"
-"Raises:\n    NotInProcess: Called outside a process.\n\nSource: erlang:self/0.");
-
 static PyObject*
 py_current_pid(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
     tsm_proc_t* p = tsm_here("current_pid()");
     return p == NULL ? NULL : tsm_pid_object(tsm_proc_pid(p));
 }
-
-PyDoc_STRVAR(trap_exit_doc, "trap_exit(flag, /)\n--\n\n"
-"Receive exit signals as Exit messages (True) or act on them (False). Returns the old flag.\n"
-"Judged when a signal is received, not when it was sent.\n\n"
-"Source: erlang:process_flag(trap_exit, _).");
 
 static PyObject*
 py_trap_exit(PyObject* Py_UNUSED(m), PyObject* arg)
@@ -527,10 +449,6 @@ py_set_priority(PyObject* Py_UNUSED(m), PyObject* arg)
     return tsm_done(PyLong_FromLong(old));
 }
 
-PyDoc_STRVAR(reductions_doc, "reductions()\n--\n\n"
-"Reductions the calling process has used so far: about one per call and loop turn of its\n"
-"code and one per operation of the runtime.");
-
 static PyObject*
 py_reductions(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
@@ -540,10 +458,6 @@ py_reductions(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     }
     return PyLong_FromUnsignedLongLong(p->reds + (uint64_t)(TSM_BUDGET_REDS - tsm_budget_left(tsm_self)));
 }
-
-PyDoc_STRVAR(set_label_doc, "set_label(text, /)\n--\n\n"
-"Name the calling process for reports and process_info; unlike a registered name it need\n"
-"not be unique and is no address. None removes it.\n\nSource: proc_lib:set_label/1.");
 
 static PyObject*
 py_set_label(PyObject* Py_UNUSED(m), PyObject* arg)
@@ -565,40 +479,25 @@ py_set_label(PyObject* Py_UNUSED(m), PyObject* arg)
     return tsm_done(Py_NewRef(Py_None));
 }
 
-PyDoc_STRVAR(receive_doc, "receive(*match, timeout=None)\n--\n\n"
-"Await the oldest message that matches; others stay, in order.\n\n"
-"Args:\n"
-"    match: Types, predicates (message -> bool), Refs; a message that any of them accepts\n"
-"        matches; none given: any message. A Ref accepts the Down of that monitor, messages\n"
-"        sent to that alias, and tuples whose first item is that Ref.\n"
-"    timeout: Seconds from now, or None for ever. 0 looks at what is there and does not wait.\n\n"
-"Returns:\n    The message; Exit and Down objects for signals.\n\n"
-"Raises:\n    TimeoutError: No match in time.\n    NotInProcess: Awaited outside a process.\n\n"
-"Suspends the calling process only. In a plain def use transom.sync.receive.\n\n"
-"Source: Erlang's receive ... after.");
-
-PyDoc_STRVAR(sleep_doc, "sleep(seconds, /)\n--\n\n"
-"Await to suspend the calling process; messages wait meanwhile. sleep(0) lets others run.");
-
 PyMethodDef tsm_ops_methods[] = {
-    FAST("send", tsm_send, send_doc),
-    FAST("receive", tsm_receive, receive_doc),
+    FAST("send", tsm_send, tsm_doc_send),
+    FAST("receive", tsm_receive, tsm_doc_receive),
     FAST("_sync_receive", tsm_sync_receive, NULL),
-    {"sleep", tsm_sleep, METH_O, sleep_doc},
+    {"sleep", tsm_sleep, METH_O, tsm_doc_sleep},
     {"_sync_sleep", tsm_sync_sleep, METH_O, NULL},
-    {"exit", (PyCFunction)(void (*)(void))py_exit, METH_FASTCALL, exit_doc},
-    {"kill", py_kill, METH_O, kill_doc},
-    {"link", py_link, METH_O, link_doc},
-    {"unlink", py_unlink, METH_O, unlink_doc},
-    {"monitor", (PyCFunction)(void (*)(void))py_monitor, METH_VARARGS | METH_KEYWORDS, monitor_doc},
-    FAST("demonitor", py_demonitor, demonitor_doc),
-    {"alias", (PyCFunction)(void (*)(void))py_alias, METH_VARARGS | METH_KEYWORDS, alias_doc},
-    {"unalias", py_unalias, METH_O, unalias_doc},
-    {"make_ref", py_make_ref, METH_NOARGS, make_ref_doc},
-    {"current_pid", py_current_pid, METH_NOARGS, current_pid_doc},
-    {"trap_exit", py_trap_exit, METH_O, trap_exit_doc},
+    {"exit", (PyCFunction)(void (*)(void))py_exit, METH_FASTCALL, tsm_doc_exit},
+    {"kill", py_kill, METH_O, tsm_doc_kill},
+    {"link", py_link, METH_O, tsm_doc_link},
+    {"unlink", py_unlink, METH_O, tsm_doc_unlink},
+    {"monitor", (PyCFunction)(void (*)(void))py_monitor, METH_VARARGS | METH_KEYWORDS, tsm_doc_monitor},
+    FAST("demonitor", py_demonitor, tsm_doc_demonitor),
+    {"alias", (PyCFunction)(void (*)(void))py_alias, METH_VARARGS | METH_KEYWORDS, tsm_doc_alias},
+    {"unalias", py_unalias, METH_O, tsm_doc_unalias},
+    {"make_ref", py_make_ref, METH_NOARGS, tsm_doc_make_ref},
+    {"current_pid", py_current_pid, METH_NOARGS, tsm_doc_current_pid},
+    {"trap_exit", py_trap_exit, METH_O, tsm_doc_trap_exit},
     {"_set_priority", py_set_priority, METH_O, NULL},
-    {"reductions", py_reductions, METH_NOARGS, reductions_doc},
-    {"set_label", py_set_label, METH_O, set_label_doc},
+    {"reductions", py_reductions, METH_NOARGS, tsm_doc_reductions},
+    {"set_label", py_set_label, METH_O, tsm_doc_set_label},
     {NULL, NULL, 0, NULL},
 };

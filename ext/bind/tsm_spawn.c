@@ -1,5 +1,6 @@
 /* tsm_spawn.c - making processes. */
 #include "bind/tsm_bind.h"
+#include "bind/tsm_docs.h"
 
 typedef struct {
     bool link, monitor, trap_exit, pinned;
@@ -313,22 +314,12 @@ py_spawn(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* 
     return spawn(&plain, args, n, kwnames);
 }
 
-PyDoc_STRVAR(spawn_link_doc, "spawn_link(fn, /, *args, **kwargs)\n--\n\n"
-"Like spawn, and link the child to the calling process in the same step: there is no moment\n"
-"at which the child could end unnoticed. Only inside a process.\n\n"
-"Raises: as spawn, and NotInProcess.\n\nSource: erlang:spawn_link/3.");
-
 static PyObject*
 py_spawn_link(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
     static const options_t link = {.priority = TSM_PRIO_NORMAL, .link = true};
     return spawn(&link, args, n, kwnames);
 }
-
-PyDoc_STRVAR(spawn_monitor_doc, "spawn_monitor(fn, /, *args, **kwargs)\n--\n\n"
-"Like spawn, and monitor the child in the same step. Only inside a process.\n\n"
-"Returns:\n    (Pid, Ref): the caller receives Down(ref, pid, reason) when the child ends.\n\n"
-"Source: erlang:spawn_monitor/3.");
 
 static PyObject*
 py_spawn_monitor(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
@@ -370,8 +361,8 @@ py_spawn_opt(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObje
 
 PyMethodDef tsm_spawn_methods[] = {
     FAST("spawn", py_spawn, spawn_doc),
-    FAST("spawn_link", py_spawn_link, spawn_link_doc),
-    FAST("spawn_monitor", py_spawn_monitor, spawn_monitor_doc),
+    FAST("spawn_link", py_spawn_link, tsm_doc_spawn_link),
+    FAST("spawn_monitor", py_spawn_monitor, tsm_doc_spawn_monitor),
     FAST("_spawn_opt", py_spawn_opt, NULL),
     {NULL, NULL, 0, NULL},
 };

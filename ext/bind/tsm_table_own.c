@@ -553,7 +553,19 @@ static PyStructSequence_Field transfer_fields[] = {
 
 static PyStructSequence_Desc transfer_desc = {
     .name = "transom.TableTransfer",
-    .doc = "TableTransfer(table, sender, data)\n\nA table has become the receiver's: given away, or inherited.",
+    .doc = "TableTransfer(table, sender, data)\n\nA table has become the receiver's: given away, or inherited.\n\n"
+           "Example:\n"
+           "    >>> import transom\n"
+           "    >>> async def heir(boss):\n"
+           "    ...     transfer = await transom.receive(transom.TableTransfer)\n"
+           "    ...     transom.send(boss, (transfer.sender == boss, transfer.data))\n"
+           "    >>> async def main():\n"
+           "    ...     table = transom.Table()\n"
+           "    ...     table.give_away(transom.spawn(heir, transom.current_pid()), \"yours\")\n"
+           "    ...     return await transom.receive(tuple)\n"
+           "    >>> transom.run(main)\n"
+           "    (True, 'yours')\n\n"
+           "Source: the message 'ETS-TRANSFER'.",
     .fields = transfer_fields,
     .n_in_sequence = 3,
 };

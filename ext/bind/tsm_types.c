@@ -4,6 +4,7 @@
  * object per process would be touched by every thread (reference count contention).
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_docs.h"
 
 #include <stddef.h>
 
@@ -105,16 +106,11 @@ static PyMethodDef pid_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(pid_doc, "Pid(number, serial)\n--\n\n"
-"Identifier of a process: an immutable value, hashable and ordered, printed <0.42.1>.\n\n"
-"Pids come from spawn and current_pid; the constructor rebuilds one from its two numbers\n"
-"(as pickle does) and works in the node that made it.");
-
 PyTypeObject TsmPid_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "transom.Pid",
     .tp_basicsize = sizeof(TsmPid),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .tp_doc = pid_doc,
+    .tp_doc = tsm_doc_Pid_type,
     .tp_new = pid_new,
     .tp_repr = pid_repr,
     .tp_hash = pid_hash,
@@ -168,7 +164,7 @@ PyTypeObject TsmRef_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "transom.Ref",
     .tp_basicsize = sizeof(TsmRef),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_doc = "A unique reference: names a monitor, an alias or a request.",
+    .tp_doc = tsm_doc_Ref_type,
     .tp_repr = ref_repr,
     .tp_hash = ref_hash,
     .tp_richcompare = ref_compare,
@@ -188,7 +184,7 @@ PyTypeObject TsmTimer_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "transom.Timer",
     .tp_basicsize = sizeof(TsmTimer),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .tp_doc = "Handle of a timer made by send_after; for cancel_timer and read_timer.",
+    .tp_doc = tsm_doc_Timer_type,
     .tp_repr = timer_repr,
     .tp_methods = ref_methods,
 };
@@ -441,10 +437,8 @@ static PyGetSetDef down_getset[] = {
         .tp_methods = record_methods, \
     }
 
-RECORD(TsmExit_Type, "transom.Exit", exit_new, exit_members, exit_getset,
-       "Exit(sender, reason)\n--\n\nAn exit signal as a process that traps exits receives it.");
-RECORD(TsmDown_Type, "transom.Down", down_new, down_members, down_getset,
-       "Down(ref, pid, reason, tag='DOWN')\n--\n\nA monitored process has ended.");
+RECORD(TsmExit_Type, "transom.Exit", exit_new, exit_members, exit_getset, tsm_doc_Exit_type);
+RECORD(TsmDown_Type, "transom.Down", down_new, down_members, down_getset, tsm_doc_Down_type);
 
 static PyObject*
 pid_send(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames)

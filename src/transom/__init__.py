@@ -134,10 +134,12 @@ __version__ = "0.1.0"
 
 
 def _publish() -> None:
-    """Users see transom.send, not the module it is made in."""
-    for value in tuple(globals().values()):
+    """Users see transom.send, not the module it is made in; and ``import *`` leaves them the standard library's sys."""
+    names = globals()
+    for value in tuple(names.values()):
         if getattr(value, "__module__", "").startswith("transom."):
             value.__module__ = "transom"
+    names["__all__"] = sorted(name for name in names if not name.startswith("_") and name != "sys")
 
 
 _publish()

@@ -79,10 +79,18 @@ class Agent:
                 )
         cls._reference = _start.reference_class(cls, _public_methods(cls))
 
+    if not TYPE_CHECKING:  # to type checkers it takes no arguments
+
+        def __init__(self, *args, **kwargs):
+            # Without arguments it is for those who try their methods without a process.
+            if args or kwargs:
+                name = type(self).__qualname__
+                raise TypeError(f"{name}(...) starts no agent; write await {name}.start_link(...), or start(...)")
+
     # -- callbacks -----------------------------------------------------------------------------------------------------
 
     def init(self, *args: Any, **kwargs: Any) -> Any:
-        """Set up the state. Runs in the new process before start returns."""
+        """Set up the state, with the arguments of start. Runs in the new process before start returns."""
         if args or kwargs:
             raise TypeError(f"{type(self).__qualname__} takes no arguments: it has no init method")
 
@@ -130,7 +138,7 @@ class Agent:
 
     @classmethod
     def start_link(cls, *args: Any, **kwargs: Any) -> Operation[Self]:
-        """As start, linked to the caller; only in a process. A failed start raises and leaves no Exit behind.
+        """As ``start``, linked to the caller; only in a process. A failed start raises and leaves no Exit behind.
 
         When the caller ends, so does the agent: with ``terminate`` first if it traps exits.
 
@@ -140,7 +148,7 @@ class Agent:
 
     @classmethod
     def start_monitor(cls, *args: Any, **kwargs: Any) -> Operation[tuple[Self, _core.Ref]]:
-        """As start, monitored by the caller; gives (reference, Ref). Source: gen_server:start_monitor/3."""
+        """As ``start``, monitored by the caller; gives (reference, Ref). Source: gen_server:start_monitor/3."""
         return _start.Start(cls).start_monitor(*args, **kwargs)
 
     @classmethod
@@ -165,12 +173,16 @@ class Agent:
 
     @classmethod
     def at(cls, where: str | _core.Pid) -> Self:
-        """A reference to the agent that is registered under a name when it is called, or has this Pid."""
+        """A reference to an agent; sends nothing and does not wait.
+
+        Args:
+            where: A name: whoever is registered under it when a method is called. Or a Pid.
+        """
         return cls._reference(where)  # type: ignore[return-value]
 
     @classmethod
     def child(cls, *args: Any, **kwargs: Any) -> ChildSpec:
-        """A child specification for a supervisor: start_link with these arguments. Its id is the class's name."""
+        """A child specification for a supervisor: start_link with args and kwargs. Its id is the class's name."""
         return _start.Start(cls).child(*args, **kwargs)
 
 

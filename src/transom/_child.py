@@ -97,6 +97,9 @@ class ChildSpec:
     def options(self, **changes: Any) -> ChildSpec:
         """A copy with some fields changed.
 
+        Args:
+            changes: Fields and their new values.
+
         A changed ``name`` reaches the start function when the child is an Agent or Supervisor: it is what
         ``MyAgent.options(name=...)`` does.
 

@@ -23,13 +23,19 @@ def detect_call_cycles(on: bool) -> bool:
     """Report calls that would wait for each other in a circle; returns the setting before.
 
     With it the call that closes a circle raises CallError(("cycle", pids)) at once, for all nodes of this program.
-    Without it (the default) such a call ends by its time-out. Costs about a microsecond a call.
+    Without it (the default) such a call ends by its time-out. Costs about a microsecond a call. Callable from any
+    thread; does not block.
+
+    Args:
+        on: Whether to.
 
     Example:
         >>> import transom
         >>> before = transom.detect_call_cycles(True)
         >>> transom.detect_call_cycles(before)
         True
+
+    Source: none in OTP.
     """
     if not isinstance(on, bool):
         raise TypeError(f"detect_call_cycles() takes True or False, not {on!r}")

@@ -68,6 +68,10 @@ class Groups:
     def leave(self, group: Any, pids: Pid | Iterable[Pid] | None = None) -> bool:
         """Take processes out of a group, each once.
 
+        Args:
+            group: As for ``join``.
+            pids: The same.
+
         Returns:
             Whether at least one of them was in it.
 
@@ -84,7 +88,7 @@ class Groups:
         return list(self._dir.listing(None, False))
 
     def send(self, group: Any, message: Any) -> int:
-        """Send message to every member; returns to how many. An immutable message is not copied."""
+        """Send message to every member of group; returns to how many. An immutable message is not copied."""
         return int(self._dir.broadcast(group, message, None))
 
     def monitor(self, group: Any) -> tuple[Ref, list[Pid]]:
@@ -107,7 +111,7 @@ class Groups:
         return ref, found
 
     def demonitor(self, ref: Ref) -> None:
-        """End a monitor of the calling process; news sent before may still be in its mailbox."""
+        """End a monitor of the calling process, which gave ref; news sent before may still be in its mailbox."""
         self._dir.unwatch(ref)
 
     def __repr__(self) -> str:

@@ -38,6 +38,9 @@ class Operation[T]:
     def __init__(self, steps: Steps[T]) -> None:
         self._steps = steps
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"an Operation has no attribute {name!r}; await it first, or ask for its result()")
+
     def __await__(self) -> Generator[Any, Any, T]:
         if in_process() and asyncio._get_running_loop() is None:
             return self._steps(_core.receive).__await__()

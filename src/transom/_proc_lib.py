@@ -95,6 +95,10 @@ def init_ack(value: Any = None) -> None:
     Raises:
         RuntimeError: Nobody waits: the process was not started through proc_lib, or has answered already.
 
+    Runs in the process that is started; does not block.
+
+    Example: see ``start``.
+
     Source: proc_lib:init_ack/2.
     """
     me = _core.current_pid()
@@ -107,6 +111,27 @@ def init_ack(value: Any = None) -> None:
 def init_fail(reason: Any) -> NoReturn:
     """End this process because it cannot start; its start raises StartError(reason).
 
+    Args:
+        reason: Any value that can be sent.
+
+    Raises:
+        Stop: Always, with this reason.
+
+    Runs in the process that is started.
+
+    Example:
+        >>> import transom
+        >>> async def desk():
+        ...     transom.proc_lib.init_fail("no paper")
+        >>> async def main():
+        ...     try:
+        ...         await transom.proc_lib.start(desk)
+        ...     except transom.StartError as error:
+        ...         return error.reason
+        >>> import logging; logging.getLogger("transom").setLevel(logging.CRITICAL)
+        >>> transom.run(main)
+        'no paper'
+
     Source: proc_lib:init_fail/2.
     """
     raise _errors.Stop(reason)
@@ -114,6 +139,19 @@ def init_fail(reason: Any) -> NoReturn:
 
 def init_ignore() -> NoReturn:
     """End this process normally because it is not needed; its start returns None.
+
+    Raises:
+        Stop: Always, with reason "normal".
+
+    Runs in the process that is started.
+
+    Example:
+        >>> import transom
+        >>> async def desk():
+        ...     transom.proc_lib.init_ignore()
+        >>> async def main():
+        ...     return await transom.proc_lib.start(desk)
+        >>> transom.run(main)
 
     Source: gen_server's ignore, proc_lib:init_fail(ignore, {exit, normal}).
     """
@@ -229,10 +267,21 @@ def start_link(
     options: SpawnOptions | None = None,
     initial_call: str | None = None,
 ) -> Operation[Any]:
-    """As start, and the process is linked to the caller from its first moment.
+    """As ``start``, and the process is linked to the caller from its first moment. An Operation, too.
 
     A start that fails raises StartError and nothing else, also in a caller that does not trap exits. Only inside a
     process.
+
+    Example:
+        >>> import transom
+        >>> async def desk():
+        ...     transom.proc_lib.init_ack()
+        ...     await transom.receive()
+        >>> async def main():
+        ...     pid = await transom.proc_lib.start_link(desk)
+        ...     return transom.process_info(pid, "links") == {"links": [transom.current_pid()]}
+        >>> transom.run(main)
+        True
 
     Source: proc_lib:start_link/5, with the rules of OTP 26.
     """
@@ -248,9 +297,19 @@ def start_monitor(
     options: SpawnOptions | None = None,
     initial_call: str | None = None,
 ) -> Operation[tuple[Any, Ref]]:
-    """As start, and the caller monitors the process from its first moment; gives (value, Ref).
+    """As ``start``, and the caller monitors the process from its first moment. An Operation that gives (value, Ref).
 
     When the start fails, StartError carries the reference (``.ref``), and the Down arrives. Only inside a process.
+
+    Example:
+        >>> import transom
+        >>> async def desk():
+        ...     transom.proc_lib.init_ack("ready")
+        >>> async def main():
+        ...     value, ref = await transom.proc_lib.start_monitor(desk)
+        ...     return value, (await transom.receive(ref)).reason
+        >>> transom.run(main)
+        ('ready', 'normal')
 
     Source: proc_lib:start_monitor/5.
     """

@@ -27,6 +27,8 @@ def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kw
         NameTaken: The name is taken; nothing was started.
         NotInProcess: Linking or monitoring from outside a process.
 
+    Callable from any thread; does not block.
+
     Example:
         >>> import transom
         >>> async def child():
@@ -68,6 +70,15 @@ def set_priority(priority: Priority) -> Priority:
     Raises:
         ValueError: An unknown priority.
         NotInProcess: Called outside a process.
+
+    Does not block.
+
+    Example:
+        >>> import transom
+        >>> async def main():
+        ...     return transom.set_priority("low")
+        >>> transom.run(main)
+        'normal'
 
     Source: erlang:process_flag(priority, _).
     """

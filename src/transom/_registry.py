@@ -17,6 +17,19 @@ class Via:
 
     ``send``, ``monitor``, ``link`` and every other function that takes a Pid take it, too, and raise NoProcess where
     nobody stands there. Made by ``Registry.via``; can be sent.
+
+    Example:
+        >>> import transom
+        >>> async def main():
+        ...     desks = transom.Registry()
+        ...     seven = desks.via(7)
+        ...     seven.register()
+        ...     transom.send(seven, "hello")
+        ...     return await transom.receive(), seven.whereis() == transom.current_pid()
+        >>> transom.run(main)
+        ('hello', True)
+
+    Source: the via tuples of OTP.
     """
 
     __slots__ = ("_key", "_registry")
@@ -158,7 +171,7 @@ class Registry:
         return list(self._dir.listing(pid, False))
 
     def dispatch(self, key: Any, function: Callable[[list[tuple[Pid, Any]]], Any]) -> None:
-        """Call ``function`` with what ``lookup`` finds, in the caller; not when nobody is there.
+        """Call ``function`` with what ``lookup(key)`` finds, in the caller; not when nobody is there.
 
         Source: Registry.dispatch/3.
         """
@@ -204,7 +217,7 @@ class Registry:
         return ref
 
     def unlisten(self, ref: Ref) -> None:
-        """End ``listen``; what it sent may still be in the mailbox."""
+        """End a ``listen``, which gave ref; what it sent may still be in the mailbox."""
         self._dir.unwatch(ref)
 
     def __repr__(self) -> str:

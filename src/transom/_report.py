@@ -38,10 +38,14 @@ def set_redaction(hook: Redaction | None) -> Redaction | None:
             ``"message"`` or ``"reason"``. It returns what to show instead. If it raises, nothing of the value is
             shown. None removes the hook.
 
+    Callable from any thread, at any time; does not block.
+
     Example:
         >>> import transom
         >>> before = transom.set_redaction(lambda what, value: "hidden" if what == "message" else value)
         >>> _ = transom.set_redaction(before)
+
+    Source: none in OTP, where format_status does it for each server.
     """
     global _redaction
     if hook is not None and not callable(hook):

@@ -24,6 +24,18 @@ class Answer[R]:
         label: The label the call was given, by default its position.
         value: The answer, None when it failed.
         error: The CallError, or None.
+
+    Example:
+        >>> import transom
+        >>> class Twice(transom.Agent):
+        ...     def of(self, n): return 2 * n
+        >>> async def main():
+        ...     twice = await Twice.start_link()
+        ...     return [a.result() async for a in transom.as_completed({"x": twice.of(1)}) if a.label == "x"]
+        >>> transom.run(main)
+        [2]
+
+    Source: the labels of OTP's request id collections.
     """
 
     label: Any

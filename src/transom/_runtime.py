@@ -86,7 +86,7 @@ def start(
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
 ) -> None:
-    """Start the node and return; the program goes on beside it.
+    """Start the node and return at once; the program goes on beside it.
 
     Args:
         schedulers: Slots that run processes, 1 to 256. Default: one for each core this program may use; 1 when
@@ -105,6 +105,8 @@ def start(
         >>> import transom
         >>> transom.start(schedulers=1)
         >>> transom.stop()
+
+    Source: the options +S and +P of erl.
     """
     slots = _check("schedulers", schedulers, 1, MAX_SCHEDULERS) if schedulers is not None else _default_slots()
     _check("max_processes", max_processes, 1, MAX_PROCESSES)
@@ -168,6 +170,16 @@ def stop(timeout: float | None = None) -> None:
     Raises:
         NotRunning: No node is running.
         RuntimeError: Called from inside a process.
+
+    Blocks the calling thread until then.
+
+    Example:
+        >>> import transom
+        >>> transom.start()
+        >>> pid = transom.spawn(transom.receive)
+        >>> transom.stop(timeout=10)
+
+    Source: init:stop/0.
     """
     seconds = STOP_SECONDS if timeout is None else float(timeout)
     if not seconds >= 0:
@@ -253,7 +265,7 @@ def run(
 def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
     """Start a node, run main(*args) as its first process, stop the node, and return main's value.
 
-    Blocks the calling thread. When main ends, processes still alive are ended as by ``stop``. Ctrl-C stops
+    Blocks the calling thread, which must be no process. When main ends, processes still alive are ended as by ``stop``. Ctrl-C stops
     the node and raises KeyboardInterrupt here.
 
     Args:
@@ -276,6 +288,8 @@ def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
         ...     return await transom.receive()
         >>> transom.run(main, "hello")
         'hello'
+
+    Source: none in OTP, where the node is the program; as asyncio.run.
     """
     if not callable(main):
         hint = "; write run(main), not run(main())" if inspect.iscoroutine(main) else ""

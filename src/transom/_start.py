@@ -60,9 +60,26 @@ def reference_class(agent: type[Any], methods: list[str]) -> type[Reference]:
 def pid_of(ref: Any) -> Pid:
     """The Pid of a reference; a Pid is its own.
 
+    Args:
+        ref: A reference to an agent or supervisor, a Via, or a Pid.
+
     Raises:
         NoProcess: It is a reference by name, and nobody has the name.
         TypeError: It is no reference.
+
+    Callable from any thread; does not block, and does not ask the process.
+
+    Example:
+        >>> import transom
+        >>> class Desk(transom.Agent):
+        ...     pass
+        >>> async def main():
+        ...     desk = await Desk.options(name="desk").start_link()
+        ...     return transom.pid_of(Desk.at("desk")) == transom.pid_of(desk)
+        >>> transom.run(main)
+        True
+
+    Source: GenServer.whereis/1.
     """
     if isinstance(ref, Pid):
         return ref

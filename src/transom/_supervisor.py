@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from transom import _core, _proc_lib, _restart
 from transom._child import ChildSpec
@@ -199,33 +199,35 @@ class Supervisor(Base[SupervisorRef]):
     _ref = SupervisorRef
     _given: Iterable[ChildSpec] = ()
 
-    def init(
-        self,
-        *,
-        children: Iterable[ChildSpec] = (),
-        strategy: Strategy | None = None,
-        max_restarts: int | None = None,
-        max_seconds: float | None = None,
-        auto_shutdown: AutoShutdown | None = None,
-    ) -> None:
-        """Runs first, in the supervisor's process, with the arguments of start_link. Override it to take others.
+    if not TYPE_CHECKING:  # to type checkers it is Base.init: subclasses may take any arguments
 
-        Args:
-            children: What ``children`` returns, unless it is overridden.
-            strategy: Overrides the attribute, as the following.
-            max_restarts: See the class.
-            max_seconds: See the class.
-            auto_shutdown: See the class.
-        """
-        self._given = children
-        if strategy is not None:
-            self.strategy = strategy
-        if max_restarts is not None:
-            self.max_restarts = max_restarts
-        if max_seconds is not None:
-            self.max_seconds = max_seconds
-        if auto_shutdown is not None:
-            self.auto_shutdown = auto_shutdown
+        def init(
+            self,
+            children: Iterable[ChildSpec] = (),
+            *,
+            strategy: Strategy | None = None,
+            max_restarts: int | None = None,
+            max_seconds: float | None = None,
+            auto_shutdown: AutoShutdown | None = None,
+        ) -> None:
+            """Runs first, in the supervisor's process, with the arguments of start_link. Override it to take others.
+
+            Args:
+                children: What ``children`` returns, unless it is overridden.
+                strategy: Overrides the attribute, as the following.
+                max_restarts: See the class.
+                max_seconds: See the class.
+                auto_shutdown: See the class.
+            """
+            self._given = children
+            if strategy is not None:
+                self.strategy = strategy
+            if max_restarts is not None:
+                self.max_restarts = max_restarts
+            if max_seconds is not None:
+                self.max_seconds = max_seconds
+            if auto_shutdown is not None:
+                self.auto_shutdown = auto_shutdown
 
     def children(self) -> Iterable[ChildSpec]:
         """The children to start, from left to right. Runs in the supervisor's process, after ``init``."""
@@ -249,26 +251,28 @@ class DynamicBase[R: AnySupervisorRef](Base[R]):
 
     max_children: int | None = None
 
-    def init(
-        self,
-        *,
-        max_restarts: int | None = None,
-        max_seconds: float | None = None,
-        max_children: int | None = None,
-    ) -> None:
-        """Runs first, in the supervisor's process, with the arguments of start_link. Override it to take others.
+    if not TYPE_CHECKING:  # to type checkers it is Base.init: subclasses may take any arguments
 
-        Args:
-            max_restarts: Overrides the attribute, as the following.
-            max_seconds: See the class.
-            max_children: See the class.
-        """
-        if max_restarts is not None:
-            self.max_restarts = max_restarts
-        if max_seconds is not None:
-            self.max_seconds = max_seconds
-        if max_children is not None:
-            self.max_children = max_children
+        def init(
+            self,
+            *,
+            max_restarts: int | None = None,
+            max_seconds: float | None = None,
+            max_children: int | None = None,
+        ) -> None:
+            """Runs first, in the supervisor's process, with the arguments of start_link. Override it to take others.
+
+            Args:
+                max_restarts: Overrides the attribute, as the following.
+                max_seconds: See the class.
+                max_children: See the class.
+            """
+            if max_restarts is not None:
+                self.max_restarts = max_restarts
+            if max_seconds is not None:
+                self.max_seconds = max_seconds
+            if max_children is not None:
+                self.max_children = max_children
 
     def _engine(self, parent: Pid | None) -> Engine:
         cls = type(self).__qualname__

@@ -75,6 +75,18 @@ class PartitionSupervisorRef(AnySupervisorRef):
 
     Attributes:
         dest: Its Pid or registered name.
+
+    Example:
+        >>> import transom
+        >>> async def worker():
+        ...     await transom.receive()
+        >>> async def main():
+        ...     workers = await transom.PartitionSupervisor.start_link(transom.Task.child(worker), partitions=3)
+        ...     return workers.at(4) == workers.at(1), await workers.resize(2), workers.partitions()
+        >>> transom.run(main)
+        (True, 3, 2)
+
+    Source: the functions of Elixir's PartitionSupervisor.
     """
 
     def at(self, key: Hashable) -> Any:

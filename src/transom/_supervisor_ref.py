@@ -138,14 +138,32 @@ class AnySupervisorRef:
 class SupervisorRef(AnySupervisorRef):
     """A running Supervisor. Each method gives an Operation: await it, or call its ``result()`` in plain functions.
 
-    All of them raise CallError when the supervisor does not run, or ends before it has answered.
+    All of them raise CallError when the supervisor does not run, or ends before it has answered. It answers between two
+    starts, stops and restarts of children, however long these take.
 
     Attributes:
         dest: Its Pid or registered name.
+
+    Example:
+        >>> import transom
+        >>> async def clerk():
+        ...     await transom.receive()
+        >>> async def main():
+        ...     desk = await transom.Supervisor.start_link()
+        ...     await desk.start_child(transom.Task.child(clerk).options(id="clerk", restart="permanent"))
+        ...     await desk.terminate_child("clerk")
+        ...     return await desk.which_children()
+        >>> transom.run(main)
+        [('clerk', None, 'worker')]
+
+    Source: the functions of OTP's supervisor.
     """
 
     def start_child(self, spec: ChildSpec) -> Operation[Any]:
         """Add a child behind the others and start it.
+
+        Args:
+            spec: What ``MyAgent.child(...)`` gives, with an id that is new here.
 
         Returns:
             What its start gave: a reference or a Pid; None when it was not needed.
@@ -217,10 +235,27 @@ class DynamicSupervisorRef(AnySupervisorRef):
 
     Attributes:
         dest: Its Pid or registered name.
+
+    Example:
+        >>> import transom
+        >>> async def job():
+        ...     await transom.receive()
+        >>> async def main():
+        ...     jobs = await transom.DynamicSupervisor.start_link()
+        ...     pid = await jobs.start_child(transom.Task.child(job))
+        ...     await jobs.terminate_child(pid)
+        ...     return await jobs.which_children()
+        >>> transom.run(main)
+        []
+
+    Source: the functions of Elixir's DynamicSupervisor.
     """
 
     def start_child(self, spec: ChildSpec) -> Operation[Any]:
-        """Start a child. Its id need not be unique.
+        """Start a child.
+
+        Args:
+            spec: What ``MyAgent.child(...)`` gives; its id need not be unique.
 
         Returns:
             What its start gave: a reference or a Pid; None when it was not needed.

@@ -29,6 +29,18 @@ class Continuation:
     """Where a ``select`` with a limit stopped; hand it to ``select_more``, now or later.
 
     It stays good whatever happens to the table meanwhile, and can be used more than once.
+
+    Example:
+        >>> import transom
+        >>> async def main():
+        ...     table = transom.Table(kind="ordered_set")
+        ...     table.insert([(n,) for n in range(5)])
+        ...     rows, more = table.select(limit=3)
+        ...     return rows, table.select_more(more)[0]
+        >>> transom.run(main)
+        ([(0,), (1,), (2,)], [(3,), (4,)])
+
+    Source: the continuations of ets:select/3.
     """
 
     __slots__ = ("_limit", "_pattern", "_position", "_value", "_where")
@@ -207,7 +219,7 @@ class Table(_core._Table):
         return self._some(pattern, where, value, limit, None)
 
     def select_more(self, continuation: Continuation) -> tuple[list[Any], Continuation | None]:
-        """The next results of a ``select`` with a limit. Source: ets:select/1."""
+        """The next results of a ``select`` with a limit, which gave the continuation. Source: ets:select/1."""
         if not isinstance(continuation, Continuation):
             raise TypeError(f"select_more takes what select returned, not {type(continuation).__name__}")
         c = continuation
@@ -218,13 +230,13 @@ class Table(_core._Table):
         return self.select(pattern, limit=limit)
 
     def select_count(self, pattern: Any = ..., *, where: Callable[[Row], Any] | None = None) -> int:
-        """How many rows fit. Source: ets:select_count/2."""
+        """How many rows fit; pattern and where as for ``select``. Source: ets:select_count/2."""
         return sum(1 for _ in self._rows(pattern, where))
 
     def select_delete(self, pattern: Any = ..., *, where: Callable[[Row], Any] | None = None) -> int:
-        """Delete the rows that fit, one by one, and return how many. Source: ets:select_delete/2.
+        """Delete the rows that fit, one by one, and return how many; pattern and where as for ``select``.
 
-        In a ``bag`` and ``set`` a row that changed after ``where`` saw it is not deleted.
+        Source: ets:select_delete/2. In a ``bag`` and ``set`` a row that changed after ``where`` saw it is not deleted.
         """
         return sum(self.delete_object(row) for row in self._rows(pattern, where))
 

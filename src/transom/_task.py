@@ -85,7 +85,7 @@ class Task[T]:
 
     @staticmethod
     def child(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> ChildSpec:
-        """A ChildSpec of a process that runs fn(*args) and ends; temporary unless ``options`` says otherwise.
+        """A ChildSpec of a process that runs fn(*args, **kwargs) and ends; temporary unless ``options`` says otherwise.
 
         Nobody waits for its value. Also the way to put any function under a supervisor.
 
@@ -102,7 +102,7 @@ class Task[T]:
         """Wait for the value; ``await task`` is the same without a limit.
 
         After it, whatever came of it, the task is over for its owner: a late value vanishes. The process itself may
-        go on after a timeout: it is still linked; ``shutdown`` instead waits, and ends it.
+        go on after a timeout, still linked; ``shutdown`` ends it.
 
         Args:
             timeout: Seconds; None waits for ever.
@@ -163,7 +163,7 @@ class Task[T]:
             timeout: Seconds after which it is killed; None: any time; ``"brutal_kill"``: it is killed at once.
 
         Returns:
-            ``("ok", value)`` when it had replied already, None when it ended because of this,
+            ``("ok", value)`` when it had replied already, None when it ended because of this, or its end was known,
             ``("exit", reason)`` when it ended otherwise; ``("exit", "killed")`` when the time was up.
 
         Raises:
@@ -172,12 +172,12 @@ class Task[T]:
         Source: Elixir's Task.shutdown/2.
         """
         self._demand_owner()
-        if self._over:
-            return None
+        expected = ["killed" if timeout == "brutal_kill" else "shutdown"]
+        if self._over:  # its value is not wanted any more, but after a timeout its process may go on
+            self._ref = _core.monitor(self.pid)
+            expected.append("noproc")
         _core.unlink(self.pid)
-        expected = "shutdown"
         if timeout == "brutal_kill":
-            expected = "killed"
             _core.kill(self.pid)
         else:
             _core.exit(self.pid, "shutdown")
@@ -195,7 +195,7 @@ class Task[T]:
             outcome = ("ok", answer[1])
         self._finish()
         await _take_exit(self.pid)
-        if outcome is None and answer.reason != expected:
+        if outcome is None and answer.reason not in expected:
             return ("exit", answer.reason)
         return outcome
 

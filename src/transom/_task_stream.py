@@ -48,7 +48,20 @@ class Plan:
 
 
 class TaskStream:
-    """What ``Task.async_stream`` gives; iterate over it with ``async for``, in one process."""
+    """What ``Task.async_stream`` gives; iterate over it with ``async for``, in one process.
+
+    Example:
+        >>> import transom
+        >>> async def square(n):
+        ...     return n * n
+        >>> async def main():
+        ...     async for outcome in transom.Task.async_stream([3], square):
+        ...         return outcome
+        >>> transom.run(main)
+        ('ok', 9)
+
+    Source: the enumerable of Elixir's Task.async_stream/3.
+    """
 
     def __init__(
         self, items: Iterator[Any] | AsyncIterator[Any], plan: Plan, room: int, kill_late: bool, zip_input: bool

@@ -23,10 +23,23 @@ class TaskSupervisorRef(AnySupervisorRef):
 
     Attributes:
         dest: Its Pid or registered name.
+
+    Example:
+        >>> import transom
+        >>> async def double(n):
+        ...     return 2 * n
+        >>> async def main():
+        ...     tasks = await transom.TaskSupervisor.start_link()
+        ...     task = await tasks.start_task(double, 21)
+        ...     return await task
+        >>> transom.run(main)
+        42
+
+    Source: the functions of Elixir's Task.Supervisor.
     """
 
     def start_child(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation[Pid]:
-        """Run fn(*args) in a process of its own and forget about it.
+        """Run fn(*args, **kwargs) in a process of its own and forget about it.
 
         Raises:
             TooManyChildren: There are ``max_children``.
@@ -75,7 +88,10 @@ class TaskSupervisorRef(AnySupervisorRef):
         return Task(pid, name_of(fn))
 
     def terminate_child(self, pid: Pid) -> Operation[None]:
-        """Stop a task.
+        """Stop a task, and wait until it is gone.
+
+        Args:
+            pid: Its Pid: what ``start_child`` gave, or ``task.pid``.
 
         Raises:
             NoChild: It is no child (any more).
@@ -133,6 +149,20 @@ class TaskSupervisor(DynamicBase[TaskSupervisorRef]):
 
     Attributes:
         max_children: How many tasks there may be at once, at least 0; None: no limit.
+
+    Example:
+        >>> import transom
+        >>> async def job():
+        ...     await transom.receive()
+        >>> async def main():
+        ...     tasks = await transom.TaskSupervisor.start_link(max_children=1)
+        ...     await tasks.start_child(job)
+        ...     try:
+        ...         await tasks.start_child(job)
+        ...     except transom.TooManyChildren as error:
+        ...         return str(error)
+        >>> transom.run(main)
+        'the supervisor has 1 children, as many as its max_children allows'
 
     Source: Elixir's Task.Supervisor.
     """

@@ -17,12 +17,30 @@ class From:
 
     Attributes:
         ref: Where the answer goes; None when it was cast.
+
+    Example:
+        >>> import transom
+        >>> class Slow(transom.Agent):
+        ...     def ask(self):
+        ...         caller = transom.defer()
+        ...         async def think():
+        ...             caller.reply("done")
+        ...         transom.spawn_link(think)
+        >>> async def main():
+        ...     return await (await Slow.start_link()).ask()
+        >>> transom.run(main)
+        'done'
+
+    Source: the From of gen_server.
     """
 
     ref: _core.Ref | None
 
     def reply(self, value: Any) -> None:
-        """Answer the call. If the caller has given up, nothing happens. Source: gen_server:reply/2."""
+        """Answer the call with value, which is copied unless deeply immutable. If the caller has given up, nothing happens.
+
+        Source: gen_server:reply/2.
+        """
         if self.ref is not None:
             _core.send(self.ref, value)
 
@@ -79,7 +97,25 @@ def defer() -> From:
 def stop_after(reason: Any = "normal") -> None:
     """End the agent after this handler, whose answer is still sent; ``terminate(reason)`` runs.
 
-    To end without an answer raise ``Stop(reason)``: the caller gets CallError(reason).
+    To end without an answer raise ``Stop(reason)``: the caller gets CallError(reason). Does not block.
+
+    Args:
+        reason: Any value that can be sent; ``"normal"`` and ``"shutdown"`` make no crash report.
+
+    Raises:
+        NotInProcess: The caller is no agent.
+
+    Example:
+        >>> import transom
+        >>> class Door(transom.Agent):
+        ...     def close(self):
+        ...         transom.stop_after()
+        ...         return "bye"
+        >>> async def main():
+        ...     door, ref = await Door.start_monitor()
+        ...     return await door.close(), (await transom.receive(ref)).reason
+        >>> transom.run(main)
+        ('bye', 'normal')
 
     Source: {stop, Reason, Reply, State} of gen_server.
     """
@@ -91,7 +127,24 @@ def stop_after(reason: Any = "normal") -> None:
 def continue_with(value: Any = None) -> None:
     """After this handler and its answer, run ``handle_continue(value)`` before any other message.
 
-    Called in init it lets start return early and the rest of the set-up come first all the same.
+    Called in init it lets start return early and the rest of the set-up come first all the same. Does not block.
+
+    Args:
+        value: For ``handle_continue``; not copied.
+
+    Raises:
+        NotInProcess: The caller is no agent.
+
+    Example:
+        >>> import transom
+        >>> class Lazy(transom.Agent):
+        ...     def init(self): transom.continue_with("index")
+        ...     def handle_continue(self, what): self.loaded = what
+        ...     def get(self): return self.loaded
+        >>> async def main():
+        ...     return await (await Lazy.start_link()).get()
+        >>> transom.run(main)
+        'index'
 
     Source: {continue, Value} of gen_server.
     """
@@ -106,6 +159,22 @@ def idle_timeout(seconds: float | None) -> None:
     Args:
         seconds: 0 to 8e9; 0: at once, if no message waits. None takes it back.
 
+    Raises:
+        NotInProcess: The caller is no agent.
+
+    Does not block.
+
+    Example:
+        >>> import transom
+        >>> class Session(transom.Agent):
+        ...     def init(self): transom.idle_timeout(0.01)
+        ...     def handle_timeout(self): raise transom.Stop("normal")
+        >>> async def main():
+        ...     session, ref = await Session.start_monitor()
+        ...     return (await transom.receive(ref)).reason
+        >>> transom.run(main)
+        'normal'
+
     Source: the timeout of gen_server's return values.
     """
     _current("idle_timeout").set_timeout(seconds)
@@ -113,6 +182,16 @@ def idle_timeout(seconds: float | None) -> None:
 
 def hibernate() -> None:
     """For programs that come from Erlang. An idle agent keeps no frame, so there is nothing left to put away.
+
+    Only in handlers of an agent; does not block.
+
+    Example:
+        >>> import transom
+        >>> class Sleeper(transom.Agent):
+        ...     def rest(self): transom.hibernate()
+        >>> async def main():
+        ...     return await (await Sleeper.start_link()).rest()
+        >>> transom.run(main)
 
     Source: the hibernate action of gen_server.
     """

@@ -51,5 +51,7 @@ else:
             ...     def add(self, k: int) -> int:
             ...         self.n += k
             ...         return self.n
+
+        Source: none in OTP.
         """
         return function

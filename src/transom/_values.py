@@ -43,6 +43,17 @@ class SpawnOptions:
         trap_exit: It starts with ``trap_exit(True)``.
         pinned: It stays on one OS thread, for libraries with thread-local state. Costs a thread.
         label: Text for reports, see ``set_label``.
+
+    Example:
+        >>> import transom
+        >>> async def main():
+        ...     options = transom.SpawnOptions(name="clerk", monitor=True, max_queue=1000)
+        ...     pid, ref = transom.spawn_opt(options, transom.receive)
+        ...     return transom.whereis("clerk") == pid
+        >>> transom.run(main)
+        True
+
+    Source: the options of erlang:spawn_opt/4.
     """
 
     link: bool = False
@@ -89,6 +100,19 @@ class Crash:
         traceback: The traceback as text.
 
     Two crashes are equal when their exceptions have the same type and arguments.
+
+    Example:
+        >>> import transom
+        >>> async def broken():
+        ...     raise ValueError("no such luck")
+        >>> async def main():
+        ...     _, ref = transom.spawn_monitor(broken)
+        ...     return (await transom.receive(ref)).reason
+        >>> import logging; logging.getLogger("transom").setLevel(logging.CRITICAL)
+        >>> transom.run(main)
+        Crash(ValueError('no such luck'))
+
+    Source: Erlang's {Reason, Stacktrace}.
     """
 
     __slots__ = ("exception", "traceback")

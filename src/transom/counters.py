@@ -56,11 +56,11 @@ class _Shared:
         self._array.put(index, value)
 
     def add(self, index: int, increment: int) -> None:
-        """Add to the number at index."""
+        """Add increment to the number at index."""
         self._array.add(index, increment)
 
     def sub(self, index: int, decrement: int) -> None:
-        """Subtract from the number at index."""
+        """Subtract decrement from the number at index."""
         self._array.add(index, -decrement)
 
 
@@ -86,11 +86,11 @@ class Atomics(_Shared):
         self._array = _core._array(size, signed, False)
 
     def add_get(self, index: int, increment: int) -> int:
-        """Add to the number at index and return what it is now."""
+        """Add increment to the number at index and return what it is now."""
         return int(self._array.add_get(index, increment))
 
     def exchange(self, index: int, value: int) -> int:
-        """Set the number at index and return what it was."""
+        """Set the number at index to value and return what it was."""
         return int(self._array.exchange(index, value))
 
     def compare_exchange(self, index: int, expected: int, desired: int) -> int | None:

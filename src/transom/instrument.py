@@ -25,6 +25,10 @@ def include(what: ModuleType | str) -> None:
         >>> import json, transom
         >>> transom.instrument.include(json)
         >>> transom.instrument.exclude(json)
+
+    Callable from any thread, also before a node runs; does not block.
+
+    Source: none in OTP, where all code is counted.
     """
     _instrument.change(what, True)
 
@@ -37,5 +41,13 @@ def exclude(what: ModuleType | str) -> None:
 
     Raises:
         ValueError: what is neither an imported module nor an existing path.
+
+    Callable from any thread, also before a node runs; does not block.
+
+    Example:
+        >>> import transom, transom.instrument
+        >>> transom.instrument.exclude("json.decoder")
+
+    Source: none in OTP, where all code is counted.
     """
     _instrument.change(what, False)

@@ -4,12 +4,14 @@
     >>> persistent_term.put("limits", (10, 20))
     >>> persistent_term.get("limits")
     (10, 20)
+    >>> persistent_term.items()
+    [('limits', (10, 20))]
     >>> persistent_term.erase("limits")
     True
 
 Values must be deeply immutable, as nobody gets a copy: tuples, frozen dataclasses, frozensets, str, functions, classes.
-Keys are compared as in a ``Table`` of kind ``"set"``. Any thread may use this, with or without a node; what is put stays
-until it is erased or the program ends. Source: OTP ``persistent_term``.
+Keys are compared as in a ``Table`` of kind ``"set"``. Any thread may use this, with or without a node, and nothing here
+blocks; what is put stays until it is erased or the program ends. Source: OTP ``persistent_term``.
 """
 
 from __future__ import annotations
@@ -46,6 +48,10 @@ def put(key: Any, value: Any) -> None:
 
 def get(key: Any, default: Any = _MISSING) -> Any:
     """The value of key, the very object that was put; takes no lock.
+
+    Args:
+        key: As the key of a table.
+        default: What to return when nothing was put; not given: KeyError.
 
     Raises:
         KeyError: Nothing was put, and no default given.

@@ -36,6 +36,8 @@ def receive(*match: Any, timeout: float | None = None) -> Any:
         ...     return await transom.receive(str)
         >>> transom.run(main)
         'HELLO'
+
+    Source: Erlang's receive ... after.
     """
     if timeout is None:
         return _core._sync_receive(*match)
@@ -43,5 +45,24 @@ def receive(*match: Any, timeout: float | None = None) -> Any:
 
 
 def sleep(seconds: float) -> None:
-    """Wait for some seconds; messages arrive meanwhile, and a kill ends the wait at once."""
+    """Wait for some seconds; messages arrive meanwhile, and a kill ends the wait at once.
+
+    Args:
+        seconds: 0 to 8e9.
+
+    Raises:
+        NotInProcess: Called outside a process.
+
+    Blocks the calling process, not its slot.
+
+    Example:
+        >>> import transom
+        >>> def main():
+        ...     transom.sync.sleep(0.01)
+        ...     return "awake"
+        >>> transom.run(main)
+        'awake'
+
+    Source: timer:sleep/1.
+    """
     _core._sync_sleep(seconds)

@@ -1,8 +1,29 @@
 """Look into running agents and change them: OTP's sys.
 
-Each function takes a reference, a Pid or a registered name, and returns an operation: await it in a process or an asyncio
-program, or ask for its ``result()``. It is handled between two messages; an agent in the middle of a handler answers
-when that is done. Errors are those of calls (CallError).
+Each function takes a reference, a Pid or a registered name (``dest``) and returns an Operation: await it in a process or an
+asyncio program, or ask for its ``result()``. It is handled between two messages; an agent in the middle of a handler
+answers when that is done. ``timeout`` is in seconds, 5 by default; None waits for ever. Errors are those of calls
+(CallError).
+
+    >>> import transom
+    >>> class Counter(transom.Agent):
+    ...     def init(self): self.n = 0
+    ...     def add(self, k): self.n += k; return self.n
+    >>> async def main():
+    ...     c = await Counter.start_link()
+    ...     _ = await transom.sys.statistics(c, True), await transom.sys.log(c, 2)
+    ...     await transom.sys.trace(c, False)
+    ...     await c.add(2)
+    ...     print((await transom.sys.statistics(c))["messages_in"], len(await transom.sys.log(c)))
+    ...     await transom.sys.suspend(c)
+    ...     print(await transom.sys.replace_state(c, lambda state: {"n": 40}))
+    ...     await transom.sys.resume(c)
+    ...     print(await c.add(2), await transom.sys.get_state(c), (await transom.sys.get_status(c))["status"])
+    ...     await transom.sys.terminate(c)
+    >>> transom.run(main)
+    1 2
+    {'n': 40}
+    42 {'n': 42} running
 """
 
 from __future__ import annotations
@@ -91,14 +112,25 @@ def log(
 
 
 def trace(dest: Any, on: bool, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operation[None]:
-    """Log each event of an agent to the logger ``transom.trace`` (level INFO). Source: sys:trace/3."""
+    """Log each event of an agent to the logger ``transom.trace`` (level INFO), from now on or (``on`` False) no more.
+
+    Source: sys:trace/3.
+    """
     return _sys.ask(dest, "trace", bool(on), timeout)
 
 
 def statistics(
     dest: Any, on: bool | None = None, *, timeout: float | None = _sys.TIMEOUT_SECONDS
 ) -> Operation[dict[str, Any] | None]:
-    """Count messages: True starts, False ends, None asks; gives the counts when asked, None when it is off.
+    """Count messages.
+
+    Args:
+        dest: The agent.
+        on: True starts, False ends, None asks.
+        timeout: Seconds to wait for its answer.
+
+    Returns:
+        The counts when asked, None when it is off.
 
     Source: sys:statistics/3.
     """

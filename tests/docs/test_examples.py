@@ -1,7 +1,9 @@
 """Every Python block of the documentation runs, and prints what the page says.
 
 A block ``python`` is a program of its own; a block ``output`` right after it is
-what it prints. A block ``python fragment`` is a piece of a program: it must
+what it prints (of two programs with nothing between, each), and a block ``log`` behind that what it writes to stderr, which
+else must have no traceback. Pids, files and the order of the reports may differ
+in the log. A block ``python fragment`` is a piece of a program: it must
 compile, and is not run.
 """
 
@@ -12,6 +14,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,7 @@ class Example:
     kind: str
     source: str
     output: str | None
+    log: str | None
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
@@ -37,20 +41,36 @@ class Example:
 
 def examples_of(page: Path) -> list[Example]:
     text = page.read_text()
-    blocks = [(match.start(), match[1].strip(), match[2]) for match in BLOCK.finditer(text)]
+    blocks = list(BLOCK.finditer(text))
     found = []
-    for index, (start, kind, source) in enumerate(blocks):
-        if kind.split()[:1] != ["python"]:
-            continue
-        following = blocks[index + 1] if index + 1 < len(blocks) else (0, "", "")
-        output = following[2] if following[1] == "output" else None
-        # Keep the line numbers of the page in tracebacks.
-        line = text[:start].count("\n") + 2
-        found.append(Example(page, line, kind, source, output))
+    for index, block in enumerate(blocks):
+        kind = block[1].strip()
+        if kind.split()[:1] == ["python"]:
+            expected = what_follows(text, blocks[index:])
+            # Keep the line numbers of the page in tracebacks.
+            line = text[: block.start()].count("\n") + 2
+            found.append(Example(page, line, kind, block[2], expected.get("output"), expected.get("log")))
     return found
 
 
+def what_follows(text: str, blocks: list[re.Match[str]]) -> dict[str, str]:
+    """The blocks ``output`` and ``log`` that belong to the first of the blocks."""
+    expected: dict[str, str] = {}
+    for before, block in pairwise(blocks):
+        beside = block[1] == "python" and not expected and not text[before.end() : block.start()].strip()
+        if block[1] in ("output", "log"):
+            expected.setdefault(block[1], block[2])
+        elif not beside:
+            break
+    return expected
+
+
 EXAMPLES = [example for page in PAGES for example in examples_of(page)]
+
+
+def without_places(log: str) -> list[str]:
+    """Its lines, sorted: a dying process and its supervisor report side by side."""
+    return sorted(re.sub(r'File ".*?"', "File", re.sub(r"<\d+\.\d+\.\d+>", "<pid>", log)).splitlines())
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.kind == "python"], ids=str)
@@ -61,7 +81,10 @@ def test_program(example: Example, tmp_path: Path) -> None:
         [sys.executable, str(program)], capture_output=True, text=True, timeout=SECONDS, cwd=tmp_path, check=False
     )
     assert ran.returncode == 0, f"{example}: exit status {ran.returncode}\n{ran.stdout}{ran.stderr}"
-    assert "Traceback" not in ran.stderr, f"{example}\n{ran.stderr}"
+    if example.log is None:
+        assert "Traceback" not in ran.stderr, f"{example}\n{ran.stderr}"
+    else:
+        assert without_places(ran.stderr) == without_places(example.log), f"{example}\n{ran.stderr}"
     if example.output is not None:
         assert ran.stdout == example.output, f"{example}\n{ran.stderr}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,8 +29,11 @@ def test_page_is_up_to_date() -> None:
 
 
 def test_every_public_name_has_a_docstring_and_an_entry() -> None:
-    page = (ROOT / "docs/reference/api.md").read_text()
+    index = (ROOT / "docs/reference/api.md").read_text()
+    entries = dict(re.findall(r"\[`(\w+)`\]\((\w+\.md)#", index))
     for name, value in vars(transom).items():
         if not name.startswith("_") and not isinstance(value, ModuleType):
             assert value.__doc__, f"{name} has no docstring"
-            assert f"#### `{name}" in page, f"{name} is missing in the page"
+            assert name in entries, f"{name} is missing in the index"
+            page = (ROOT / "docs/reference" / entries[name]).read_text()
+            assert f"\n## {name}\n" in page, f"{name} is missing in {entries[name]}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +51,14 @@ def stub_names(stub: str) -> set[str]:
 
 def test_the_list_of_public_names() -> None:
     assert public_names(transom) == PUBLIC
+
+
+def test_import_star_leaves_the_standard_sys_alone() -> None:
+    names: dict[str, object] = {}
+    exec("import sys\nfrom transom import *", names)
+    assert names["sys"] is sys and transom.sys is not sys
+    assert set(transom.__all__) == PUBLIC - {"sys"}  # type: ignore[attr-defined, unused-ignore]
+    assert names["send"] is transom.send
 
 
 def test_every_public_name_is_documented_and_ours() -> None:

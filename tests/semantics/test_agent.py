@@ -239,6 +239,18 @@ def test_a_class_cannot_hide_how_it_is_started() -> None:
 
 
 @in_node()
+async def test_common_slips_say_what_to_write() -> None:
+    with pytest.raises(TypeError, match=r"await Counter\.start_link\(\.\.\.\)"):
+        Counter(1)
+    starting = Counter.start(1)
+    with pytest.raises(AttributeError, match="no attribute 'add'; await it first"):
+        starting.add(1)
+    counter = await starting
+    assert await counter.add(1) == 2
+    transom.kill(counter)
+
+
+@in_node()
 async def test_references_are_values() -> None:
     c = await Counter.start()  # type: Any
     pid = transom.pid_of(c)

@@ -514,6 +514,16 @@ class Desk(Supervisor):
 
 
 @in_node()
+async def test_as_data() -> None:
+    trap_exit(True)
+    specs = [Task.child(kid, transom.current_pid(), name).options(id=name) for name in ("a", "b")]
+    desk = await Supervisor.start_link(specs, strategy="one_for_all")
+    assert sorted([(await take(tagged("up")))[1] for _ in specs]) == ["a", "b"]
+    assert [id for id, _, _ in await desk.which_children()] == ["b", "a"]
+    await close(desk)
+
+
+@in_node()
 async def test_as_a_class() -> None:
     trap_exit(True)
     me = transom.current_pid()

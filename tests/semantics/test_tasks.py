@@ -242,6 +242,24 @@ async def test_shutdown() -> None:
 
 
 @in_node()
+async def test_shutdown_after_a_timeout() -> None:
+    """The value is lost by then; the process is not, and is ended all the same."""
+    for how, trapping in itertools.product(("shutdown", "brutal_kill"), (False, True)):
+        trap_exit(trapping)
+        one, other = Task.start(never), Task.start(never)
+        with pytest.raises(TaskError):
+            await one.await_(0)
+        with pytest.raises(TaskError):
+            await Task.await_many([other], 0)
+        for task in (one, other):
+            assert is_alive(task.pid)
+            assert await (task.shutdown() if how == "shutdown" else task.shutdown("brutal_kill")) is None
+            assert not is_alive(task.pid)
+            assert await task.shutdown() is None
+    assert messages() == []
+
+
+@in_node()
 async def test_shutdown_races_with_the_value(rng: random.Random) -> None:
     trap_exit(True)
     seen = set()

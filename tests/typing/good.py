@@ -135,3 +135,17 @@ async def agents() -> None:
     assert_type(Counter.child(1).options(id="c", restart="transient"), transom.ChildSpec)
     assert_type(transom.pid_of(c), Pid)
     assert_type(await transom.gather(c.add(1), c.add(2)), list[int])
+
+
+class Rooms(transom.Supervisor):
+    def init(self, rooms: int) -> None:
+        self.rooms = rooms
+
+    def children(self) -> list[transom.ChildSpec]:
+        return [transom.Task.child(body, number).options(id=number) for number in range(self.rooms)]
+
+
+async def supervising() -> None:
+    rooms = await Rooms.start_link(2)
+    assert_type(rooms, transom.SupervisorRef)
+    assert_type(await rooms.count_children(), dict[str, int])
