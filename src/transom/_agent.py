@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from transom import _core, _report, _start
 from transom._child import ChildSpec
@@ -66,18 +66,37 @@ class Agent:
     """
 
     __slots__ = ("__dict__", "__weakref__")
+    _transom_callbacks: ClassVar[tuple[str, ...]] = CALLBACKS
+    _transom_reserved: ClassVar[tuple[str, ...]] = RESERVED
+    _transom_server_flags: ClassVar[int] = 0
     _reference: type[_start.Reference]
     if TYPE_CHECKING:
         _transom_pid: _core.Pid  # references have it
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in RESERVED:
+        for name in cls._transom_reserved:
             if name in cls.__dict__:
                 raise TypeError(
                     f"{cls.__qualname__}.{name}: the name is taken by Agent.{name}, a method of the class; rename yours"
                 )
-        cls._reference = _start.reference_class(cls, _public_methods(cls))
+        cls._reference = _start.reference_class(cls, cls._transom_public_methods())
+
+    @classmethod
+    def _transom_public_methods(cls) -> list[str]:
+        """The methods that are calls: public functions of the class and of its bases up to Agent."""
+        names: dict[str, None] = {}
+        for kind in cls.__mro__:
+            if kind is Agent or kind is object:
+                continue
+            for name, value in kind.__dict__.items():
+                if inspect.isfunction(value) and cls._transom_is_call(name):
+                    names[name] = None
+        return list(names)
+
+    @classmethod
+    def _transom_is_call(cls, name: str) -> bool:
+        return not name.startswith("_") and name not in cls._transom_callbacks
 
     # -- callbacks -----------------------------------------------------------------------------------------------------
 
@@ -104,6 +123,11 @@ class Agent:
     def format_status(self, state: dict[str, Any]) -> Any:
         """What of the state (a dict of the attributes) reports show. Secrets by name are masked in any case."""
         return state
+
+    # -- what the server calls -----------------------------------------------------------------------------------------
+
+    def _transom_booted(self, server: _core._Server, result: Any) -> None:
+        """init has returned."""
 
     # -- starting ------------------------------------------------------------------------------------------------------
 
@@ -176,18 +200,6 @@ class Agent:
 
 def _who(agent: Agent) -> str:
     return f"{type(agent).__qualname__} {_core.current_pid()}"
-
-
-def _public_methods(cls: type) -> list[str]:
-    """The methods that are calls: public functions of the class and of its bases up to Agent."""
-    names: dict[str, None] = {}
-    for kind in cls.__mro__:
-        if kind is Agent or kind is object:
-            continue
-        for name, value in kind.__dict__.items():
-            if not name.startswith("_") and name not in CALLBACKS and inspect.isfunction(value):
-                names[name] = None
-    return list(names)
 
 
 Agent._reference = _start.reference_class(Agent, [])

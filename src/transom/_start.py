@@ -147,10 +147,12 @@ async def _boot(
     me = _proc_lib.begin(origin, ack)
     try:
         agent = object.__new__(kind)
-        server = _turn.booting[me] = _core._Server(agent, _serve.LINKED if linked else 0)
+        flags = (_serve.LINKED if linked else 0) | kind._transom_server_flags
+        server = _turn.booting[me] = _core._Server(agent, flags)
         result = agent.init(*args, **kwargs)
         if inspect.iscoroutine(result):
-            await result
+            result = await result
+        agent._transom_booted(server, result)
         _proc_lib.init_ack(kind._reference(me))
     except BaseException as error:
         _proc_lib.failed(me, error)
