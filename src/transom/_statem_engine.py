@@ -171,7 +171,8 @@ class Method:
 def _is_empty(function: Any) -> bool:
     """Is the body only ``...`` or a docstring?"""
     code = function.__code__
-    return not code.co_names and len(code.co_code) == len(_nothing.__code__.co_code)
+    constants = code.co_consts if function.__doc__ is None else code.co_consts[1:]
+    return len(code.co_code) == len(_nothing.__code__.co_code) and set(constants) <= {None}
 
 
 def _nothing() -> None: ...

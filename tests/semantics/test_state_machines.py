@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
+import gc
+import inspect
 import json
 import logging
 import random
@@ -13,7 +16,8 @@ from typing import Any
 
 import pytest
 from statem_scripts import run as run_script_machine
-from support import all_down, in_node, messages, reason_of, run_node, scaled, take, until
+from support import all_down, messages, reason_of, scaled, status_is, take, until
+from support import run_node as run_checked
 
 import transom
 from transom.statem import (
@@ -34,6 +38,37 @@ from transom.statem import (
     stop_and_reply,
     timeout,
 )
+
+
+
+def run_node(main: Any) -> None:
+    """As support.run_node; ends what the test has started and left."""
+
+    async def cleared() -> None:
+        before = set(transom.processes())
+        try:
+            await main()
+        finally:
+            for pid in set(transom.processes()) - before:
+                transom.unlink(pid)
+                transom.kill(pid)
+
+    run_checked(cleared)
+
+
+def in_node() -> Any:
+    """The test is the main process of a node."""
+
+    def decorate(main: Any) -> Any:
+        @functools.wraps(main)
+        def test() -> None:
+            run_node(main)
+
+        del test.__wrapped__  # pytest would take it for a coroutine
+        return test
+
+    return decorate
+
 
 RECORDED = Path(__file__).with_name("gen_statem_order.json")
 
@@ -782,7 +817,7 @@ async def test_absolute_times() -> None:
 
 
 @in_node()
-async def test_cancelled_timers_never_arrive(rng: random.Random | None = None) -> None:
+async def test_cancelled_timers_never_arrive() -> None:
     """Timers that are about to run out race with what cancels them."""
     seed = random.randrange(2**32)
     print(f"seed {seed}")
@@ -952,12 +987,42 @@ async def test_as_a_child_of_a_supervisor() -> None:
 
 
 @in_node()
-async def test_an_idle_machine_is_an_idle_server() -> None:
+async def test_an_idle_machine_keeps_no_frame() -> None:
     door = await Door.start_link("1")
     await door.length()
-    assert transom.process_info(transom.pid_of(door), "current_function") is not None
-    server_coroutines = transom.process_info(transom.pid_of(door), "status")
-    assert server_coroutines == {"status": "waiting"}
+    await status_is(transom.pid_of(door), "waiting")
+    assert await transom.sys.get_state(door) == ("locked", {"code": "1", "entered": "", "seconds": 3600.0})
+    coroutines = [o for o in gc.get_objects() if inspect.iscoroutine(o) and o.cr_code.co_name in ("_boot", "_finish")]
+    assert coroutines == []
+
+
+def test_which_methods_only_declare() -> None:
+    class Declared(transom.StateMachine):
+        def dots(self) -> Any: ...
+        def documented(self) -> Any:
+            """As it says."""
+
+        def one(self) -> Any:
+            return 1
+
+        def text(self) -> Any:
+            return "text"
+
+        def documented_text(self) -> Any:
+            """As it says."""
+            return "text"
+
+        def own(self) -> Any:
+            return self
+
+        async def later(self) -> Any:
+            return None
+
+    declared = {name: method.declared for name, method in Declared._transom_events.items()}
+    assert declared == {
+        "dots": True, "documented": True, "one": False, "text": False, "documented_text": False, "own": False,
+        "later": False,
+    }  # fmt: skip
 
 
 @in_node()
