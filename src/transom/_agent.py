@@ -69,6 +69,7 @@ class Agent:
     _transom_callbacks: ClassVar[tuple[str, ...]] = CALLBACKS
     _transom_reserved: ClassVar[tuple[str, ...]] = RESERVED
     _transom_server_flags: ClassVar[int] = 0
+    _transom_start: ClassVar[_start.Start[Any]]  # without options
     _reference: type[_start.Reference]
     if TYPE_CHECKING:
         _transom_pid: _core.Pid  # references have it
@@ -81,6 +82,7 @@ class Agent:
                     f"{cls.__qualname__}.{name}: the name is taken by Agent.{name}, a method of the class; rename yours"
                 )
         cls._reference = _start.reference_class(cls, cls._transom_public_methods())
+        cls._transom_start = _start.Start(cls)
 
     @classmethod
     def _transom_public_methods(cls) -> list[str]:
@@ -150,7 +152,7 @@ class Agent:
 
         Source: gen_server:start/3.
         """
-        return _start.Start(cls).start(*args, **kwargs)
+        return cls._transom_start.start(*args, **kwargs)
 
     @classmethod
     def start_link(cls, *args: Any, **kwargs: Any) -> Operation[Self]:
@@ -160,12 +162,12 @@ class Agent:
 
         Source: gen_server:start_link/3 of OTP 26.
         """
-        return _start.Start(cls).start_link(*args, **kwargs)
+        return cls._transom_start.start_link(*args, **kwargs)
 
     @classmethod
     def start_monitor(cls, *args: Any, **kwargs: Any) -> Operation[tuple[Self, _core.Ref]]:
         """As start, monitored by the caller; gives (reference, Ref). Source: gen_server:start_monitor/3."""
-        return _start.Start(cls).start_monitor(*args, **kwargs)
+        return cls._transom_start.start_monitor(*args, **kwargs)
 
     @classmethod
     def options(cls, **options: Any) -> _start.Start[Self]:
@@ -185,7 +187,7 @@ class Agent:
             >>> transom.run(main)
             'yes'
         """
-        return _start.Start(cls).options(**options)
+        return cls._transom_start.options(**options)
 
     @classmethod
     def at(cls, where: str | _core.Pid) -> Self:
@@ -195,7 +197,7 @@ class Agent:
     @classmethod
     def child(cls, *args: Any, **kwargs: Any) -> ChildSpec:
         """A child specification for a supervisor: start_link with these arguments. Its id is the class's name."""
-        return _start.Start(cls).child(*args, **kwargs)
+        return cls._transom_start.child(*args, **kwargs)
 
 
 def _who(agent: Agent) -> str:
@@ -203,3 +205,4 @@ def _who(agent: Agent) -> str:
 
 
 Agent._reference = _start.reference_class(Agent, [])
+Agent._transom_start = _start.Start(Agent)

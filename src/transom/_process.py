@@ -55,6 +55,21 @@ def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kw
     )
 
 
+def spawn_monitored(options: SpawnOptions, link: bool, fn: Callable[..., Any], /, *args: Any) -> tuple[Pid, Ref]:
+    """spawn_opt with these two options given apart: making changed SpawnOptions takes longer than the spawn."""
+    return _core._spawn_opt(  # type: ignore[no-any-return]
+        link,
+        True,
+        options.name,
+        PRIORITIES.index(options.priority),
+        options.trap_exit,
+        options.pinned,
+        options.label,
+        fn,
+        *args,
+    )
+
+
 def set_priority(priority: Priority) -> Priority:
     """Set the priority of the calling process and return the old one.
 

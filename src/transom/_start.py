@@ -6,7 +6,7 @@ import difflib
 import inspect
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from typing import Any
 
 from transom import _core, _proc_lib, _process, _serve, _turn
 from transom._child import ChildSpec
@@ -114,9 +114,8 @@ class Start[A]:
     def _operation(self, kind: _proc_lib.Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation[Any]:
         agent = self.agent
 
-        def spawn(options: SpawnOptions, origin: _proc_lib.Origin, ack: Ref) -> tuple[Pid, Ref]:
-            linked = kind == "start_link"
-            return cast("tuple[Pid, Ref]", _process.spawn_opt(options, _boot, origin, ack, agent, linked, args, kwargs))
+        def spawn(options: SpawnOptions, link: bool, origin: _proc_lib.Origin, ack: Ref) -> tuple[Pid, Ref]:
+            return _process.spawn_monitored(options, link, _boot, origin, ack, agent, link, args, kwargs)
 
         return _proc_lib.operation(kind, spawn, self.timeout, self.spawn, f"{agent.__qualname__}.init")
 

@@ -942,6 +942,41 @@ async def test_sys() -> None:
     assert await reason_of(ref) == "shutdown"
 
 
+def test_a_circle_of_calls_through_a_machine_is_found() -> None:
+    class Hub(transom.StateMachine):
+        def init(self) -> str:
+            return "on"
+
+        def ask(self, other: Any) -> Any: ...
+        def hold(self) -> Any: ...
+
+        @state
+        async def on(self, event: Event) -> Any:
+            match event:
+                case Event("call", ("ask", other)):
+                    return keep_state(reply(event, await other.ask_back(Hub.at(transom.current_pid()))))
+                case Event("call", ("hold",)):
+                    self.held = event.from_
+                    return keep_state()
+
+    class Back(transom.Agent):
+        async def ask_back(self, hub: Any) -> Any:
+            try:
+                return await hub.hold.options(timeout=20)()
+            except transom.CallError as error:
+                return error.reason[0]
+
+    async def main() -> None:
+        hub, back = await Hub.start(), await Back.start()  # type: Any
+        assert await hub.ask(back) == "cycle"
+
+    before = transom.detect_call_cycles(True)
+    try:
+        run_node(main)
+    finally:
+        transom.detect_call_cycles(before)
+
+
 def test_crash_reports_show_event_state_and_data(caplog: pytest.LogCaptureFixture) -> None:
     class Secret(transom.StateMachine):
         def init(self, key: str) -> str:
