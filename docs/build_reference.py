@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 PAGE = Path(__file__).parent / "reference" / "api.md"
-MODULES = ("transom", "transom.sync", "transom.instrument", "transom.proc_lib")
+MODULES = ("transom", "transom.sync", "transom.instrument", "transom.proc_lib", "transom.statem")
 HEAD = "<!-- Written by docs/build_reference.py from the docstrings. Change those, then run it. -->\n\n# Reference\n"
 
 # The order of the page. What is public and not named here comes last, so nothing gets lost.
@@ -30,6 +30,8 @@ SECTIONS = {
     "Names": "register unregister whereis registered",
     "Supervisors": "Supervisor SupervisorRef DynamicSupervisor DynamicSupervisorRef PartitionSupervisor "
     "PartitionSupervisorRef ChildSpec Recovery Backoff",
+    "Agents and state machines": "Agent StateMachine method defer From stop_after continue_with idle_timeout hibernate gather "
+    "as_completed Answer pid_of detect_call_cycles Call",
     "Tasks": "Task TaskStream TaskSupervisor TaskSupervisorRef",
     "Timers": "sleep send_after cancel_timer read_timer Timer",
 }

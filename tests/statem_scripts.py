@@ -86,10 +86,14 @@ def _take_held(state: Any) -> Any:
     server = transom._core._server()  # type: ignore[attr-defined]
     held = server.agent._transom_held
     postponed = [] if held is None else [[*shown(event), "-"] for event in held.postponed]
-    timers = [] if held is None else [
-        [kind if name is None else f"timeout {name}", str(content)]
-        for (kind, name), (_, _, content) in held.timers.items()
-    ]
+    timers = (
+        []
+        if held is None
+        else [
+            [kind if name is None else f"timeout {name}", str(content)]
+            for (kind, name), (_, _, content) in held.timers.items()
+        ]
+    )
     return (state[0], {"held": [postponed[::-1], sorted(timers)]})
 
 

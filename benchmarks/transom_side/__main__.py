@@ -1,5 +1,6 @@
 from benchmarks import side
 from benchmarks.transom_side import (
+    accounting,
     agents,
     call,
     copies,
@@ -24,6 +25,7 @@ side.main(
         "restart": supervision.restart,
         "children": supervision.children,
         "timer": lifecycle.timer,
+        "accounting": accounting.accounting,
         "call": call.call,
         "copy": copies.copies,
         "agent-call": agents.call,

@@ -273,13 +273,13 @@ def _operation(
     call = initial_call or str(getattr(fn, "__qualname__", type(fn).__qualname__))
     named = dict(kwargs or {})
 
-    def spawn(options: SpawnOptions, link: bool, origin: Origin, ack: Ref) -> tuple[Pid, Ref]:
-        return _process.spawn_monitored(options, link, entry, origin, ack, fn, args, named)
+    def spawn(options: SpawnOptions, link: bool, origin: Origin, ack: Ref) -> Any:
+        return _process.spawn_as(options, link, True, entry, origin, ack, fn, args, named)
 
     return operation(kind, spawn, timeout, options or SpawnOptions(), call)
 
 
-type Spawn = Callable[[SpawnOptions, bool, Origin, Ref], tuple[Pid, Ref]]
+type Spawn = Callable[[SpawnOptions, bool, Origin, Ref], Any]  # gives (Pid, Ref)
 
 
 def operation(

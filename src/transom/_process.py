@@ -8,7 +8,7 @@ from typing import Any
 
 from transom import _core
 from transom._core import Pid, Ref
-from transom._values import PRIORITIES, Priority, SpawnOptions
+from transom._values import ON_FULL, PRIORITIES, Priority, SpawnOptions
 
 
 def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -41,32 +41,27 @@ def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kw
     """
     if not isinstance(options, SpawnOptions):
         raise TypeError(f"spawn_opt() takes SpawnOptions first, not {type(options).__name__}")
+    return spawn_as(options, options.link, options.monitor, fn, *args, **kwargs)
+
+
+def spawn_as(
+    options: SpawnOptions, link: bool, monitor: bool, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    """spawn_opt with two of the options given apart: making changed SpawnOptions takes longer than the spawn."""
     return _core._spawn_opt(
-        options.link,
-        options.monitor,
+        link,
+        monitor,
         options.name,
         PRIORITIES.index(options.priority),
         options.trap_exit,
         options.pinned,
         options.label,
+        options.max_heap or 0,
+        options.max_queue or 0,
+        ON_FULL.index(options.on_full),
         fn,
         *args,
         **kwargs,
-    )
-
-
-def spawn_monitored(options: SpawnOptions, link: bool, fn: Callable[..., Any], /, *args: Any) -> tuple[Pid, Ref]:
-    """spawn_opt with these two options given apart: making changed SpawnOptions takes longer than the spawn."""
-    return _core._spawn_opt(  # type: ignore[no-any-return]
-        link,
-        True,
-        options.name,
-        PRIORITIES.index(options.priority),
-        options.trap_exit,
-        options.pinned,
-        options.label,
-        fn,
-        *args,
     )
 
 
@@ -93,13 +88,15 @@ def set_priority(priority: Priority) -> Priority:
 def own_context(context: Context) -> Context:
     """The context a new process starts with. Called by spawn where the spawner's is not empty.
 
-    Values are shared as asyncio's tasks share them, with one exception: the decimal context is changed in
-    place by ordinary code (``getcontext().prec = 9``), so the child gets its own, as a new thread would.
+    Values are shared as asyncio's tasks share them, with two exceptions: the decimal context is changed in
+    place by ordinary code (``getcontext().prec = 9``), so the child gets its own, as a new thread would. And
+    its numpy arrays do not come from the memory of its parent.
     """
-    for variable, value in context.items():
+    for variable, value in tuple(context.items()):
         if variable.name == "decimal_context":
             context.run(variable.set, value.copy())
-            break
+        elif variable.name == "current_allocator":  # numpy's, set for a process with max_heap
+            context.run(variable.set, Context().run(variable.get))
     return context
 
 

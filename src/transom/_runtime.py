@@ -12,7 +12,20 @@ import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
-from transom import _call, _copying, _core, _cycles, _errors, _gc, _instrument, _process, _report, _serve, _values
+from transom import (
+    _call,
+    _copying,
+    _core,
+    _cycles,
+    _errors,
+    _gc,
+    _instrument,
+    _limits,
+    _process,
+    _report,
+    _serve,
+    _values,
+)
 
 _log = logging.getLogger("transom")
 _lock = threading.Lock()  # one start or stop at a time
@@ -38,6 +51,8 @@ _core._setup(
     | {
         "make_crash": _values.make_crash,
         "report": _report.report,
+        "report_heap": _limits.report_heap,
+        "report_queue": _limits.report_queue,
         "safepoint": _process.safepoint,
         "discover": _instrument.discover,
         "demand": _instrument.demand,

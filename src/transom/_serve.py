@@ -129,5 +129,5 @@ def _describe(server: Server) -> None:
 def _last_message(server: Server) -> str:
     if server.flags & MACHINE:
         turn = server.agent._transom_turn
-        return "none" if turn is None else turn.last_message()  # type: ignore[no-any-return]
+        return "none" if turn is None else turn.last_message()
     return "none" if server.call is None else _report.shown_call(server.call)

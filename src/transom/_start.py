@@ -114,8 +114,8 @@ class Start[A]:
     def _operation(self, kind: _proc_lib.Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation[Any]:
         agent = self.agent
 
-        def spawn(options: SpawnOptions, link: bool, origin: _proc_lib.Origin, ack: Ref) -> tuple[Pid, Ref]:
-            return _process.spawn_monitored(options, link, _boot, origin, ack, agent, link, args, kwargs)
+        def spawn(options: SpawnOptions, link: bool, origin: _proc_lib.Origin, ack: Ref) -> Any:
+            return _process.spawn_as(options, link, True, _boot, origin, ack, agent, link, args, kwargs)
 
         return _proc_lib.operation(kind, spawn, self.timeout, self.spawn, f"{agent.__qualname__}.init")
 

@@ -101,12 +101,16 @@ class StateMachine(Agent):
             )
         for name in states:
             if name in (*cls._transom_callbacks, *cls._transom_reserved):
-                raise TypeError(f"{cls.__qualname__}.{name} cannot be a state: it is a method of StateMachine; rename it")
+                raise TypeError(
+                    f"{cls.__qualname__}.{name} cannot be a state: it is a method of StateMachine; rename it"
+                )
         if not isinstance(cls.state_enter, bool):
             raise TypeError(f"{cls.__qualname__}.state_enter must be True or False, not {cls.state_enter!r}")
         cls._transom_states = None if own else states
         super().__init_subclass__(**kwargs)
-        cls._transom_events = {name: Method(inspect.getattr_static(cls, name)) for name in cls._transom_public_methods()}
+        cls._transom_events = {
+            name: Method(inspect.getattr_static(cls, name)) for name in cls._transom_public_methods()
+        }
 
     @classmethod
     def _transom_is_call(cls, name: str) -> bool:

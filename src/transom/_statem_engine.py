@@ -26,8 +26,8 @@ from typing import Any
 
 from transom import _core, _errors, _hibernate, _report, _sys
 from transom._call import Refused
-from transom._statem_values import Action, Event, StateMachineError, Transition
 from transom._serve import AFTER, DEBUG
+from transom._statem_values import Action, Event, StateMachineError, Transition
 from transom._turn import From
 
 _log = logging.getLogger("transom")
@@ -399,5 +399,3 @@ def begin(server: Any, first: Any) -> None:
     server.extra = server.extra or {}
     server.extra["begin"] = turn
     server.flags |= AFTER
-
-

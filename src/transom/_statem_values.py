@@ -11,7 +11,7 @@ from transom import _errors
 from transom._core import Call
 from transom._turn import From
 
-type EventType = Literal["call", "cast", "info", "internal", "state_timeout", "event_timeout", "timeout", "enter"]
+type Insertable = Literal["call", "cast", "info", "internal", "state_timeout", "event_timeout", "timeout"]
 
 INSERTABLE = ("call", "cast", "info", "internal", "state_timeout", "event_timeout", "timeout")
 NO_ARGUMENTS: dict[str, Any] = {}  # never changed
@@ -36,9 +36,7 @@ class Event:
     __slots__ = ("_call", "_from", "content", "kwargs", "name", "type")
     __match_args__ = ("type", "content", "name")
 
-    def __init__(
-        self, type: str, content: Any = None, name: Hashable = None, *, from_: From | None = None
-    ) -> None:
+    def __init__(self, type: str, content: Any = None, name: Hashable = None, *, from_: From | None = None) -> None:
         self.type = type
         self.content = content
         self.name = name
@@ -151,11 +149,9 @@ def hibernate(on: bool = True) -> Action:
 @overload
 def next_event(type: Event, /) -> Action: ...
 @overload
+def next_event(type: Insertable, content: Any = None, *, name: Hashable = None, from_: From | None = None) -> Action: ...
 def next_event(
-    type: EventType, content: Any = None, *, name: Hashable = None, from_: From | None = None
-) -> Action: ...
-def next_event(
-    type: EventType | Event, content: Any = None, *, name: Hashable = None, from_: From | None = None
+    type: Insertable | Event, content: Any = None, *, name: Hashable = None, from_: From | None = None
 ) -> Action:
     """Insert an event before all others; several ones come in the order of the actions.
 

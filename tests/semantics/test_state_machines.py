@@ -40,7 +40,6 @@ from transom.statem import (
 )
 
 
-
 def run_node(main: Any) -> None:
     """As support.run_node; ends what the test has started and left."""
 
@@ -192,7 +191,10 @@ ORDER: dict[str, tuple[bool, Any, list[str], dict[str, Any], list[str]]] = {
         ["go", "2"],
         {
             "cast go in a": (
-                "keep_state", ("timeout", "n", 0, "t"), ("next_event", "internal", "x"), ("state_timeout", 0, "s"),
+                "keep_state",
+                ("timeout", "n", 0, "t"),
+                ("next_event", "internal", "x"),
+                ("state_timeout", 0, "s"),
             ),
         },  # fmt: skip
         ["cast go in a", "internal x in a", "timeout n t in a", "state_timeout s in a", "cast 2 in a"],
@@ -210,7 +212,10 @@ ORDER: dict[str, tuple[bool, Any, list[str], dict[str, Any], list[str]]] = {
         ["go"],
         {
             "cast go in a": (
-                "keep_state", ("state_timeout", 0, "s"), ("timeout", "n", 0, "t"), ("next_event", "internal", "x"),
+                "keep_state",
+                ("state_timeout", 0, "s"),
+                ("timeout", "n", 0, "t"),
+                ("next_event", "internal", "x"),
             ),
             "internal x in a": ("next_state", "b"),
         },  # fmt: skip

@@ -109,7 +109,10 @@ def main() -> int:
     for n in wrong[:3]:
         print(json.dumps(machines[n]), f"gen_statem: {theirs[n]}", f"transom:    {ours[n]}", sep="\n")
     if record is not None:
-        lines = [json.dumps([machine, outcome], separators=(",", ":")) for machine, outcome in zip(machines, theirs, strict=True)]
+        lines = [
+            json.dumps([machine, outcome], separators=(",", ":"))
+            for machine, outcome in zip(machines, theirs, strict=True)
+        ]
         record.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     return 1 if wrong else 0
 
