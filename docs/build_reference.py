@@ -41,6 +41,7 @@ SUBJECTS = {
         "Agents and calls",
         "Agent Call gather as_completed Answer defer From stop_after continue_with idle_timeout hibernate pid_of method",
     ),
+    "state_machines": ("State machines", "StateMachine"),
     "supervisors": (
         "Supervisors",
         "Supervisor SupervisorRef DynamicSupervisor DynamicSupervisorRef PartitionSupervisor "
@@ -50,7 +51,7 @@ SUBJECTS = {
     "directories": ("Registries, groups, topics", "Registry Via Groups PubSub"),
     "tables": ("Tables", "Table Continuation TableTransfer"),
 }
-MODULES = ("sync", "sys", "proc_lib", "instrument", "counters", "persistent_term")
+MODULES = ("sync", "sys", "proc_lib", "statem", "instrument", "counters", "persistent_term")
 
 
 def main() -> int:

@@ -376,7 +376,7 @@ call_await(PyObject* op)
     if (TSM_LIKELY(p != NULL && (p->flags & TSM_PF_COROUTINE) != 0)) {
         return Py_NewRef(op);
     }
-    if (p != NULL && (p->flags & TSM_PF_SERVER) != 0) {
+    if (p != NULL && tsm_server_coro(p) != NULL) {
         return Py_NewRef(op);
     }
     return PyObject_CallOneArg(tsm_bind.call_outside, op);

@@ -36,6 +36,7 @@ enum {
     S_DEFERRED = 4, /* the call is answered by somebody, some time */
     S_ENDING = 8,   /* terminate runs: the next exception is the end */
     S_LINKED = 16,  /* started by its parent with a link */
+    S_MACHINE = 32, /* every message goes through Python, which answers, too */
 };
 
 static PyObject*
@@ -191,13 +192,14 @@ call_method(Server* self)
 static void
 handle(Server* self, PyObject* message, answer_t* answer)
 {
-    if (TSM_LIKELY(Py_IS_TYPE(message, &TsmCall_Type)) && (self->flags & S_DEBUG) == 0) {
+    bool call = Py_IS_TYPE(message, &TsmCall_Type);
+    if (TSM_LIKELY(call) && (self->flags & (S_DEBUG | S_MACHINE)) == 0) {
         self->call = (TsmCall*)message;
         took(self, call_method(self), answer);
         return;
     }
     PyObject* result;
-    if (Py_IS_TYPE(message, &TsmCall_Type)) {
+    if (call && (self->flags & S_MACHINE) == 0) {
         self->call = (TsmCall*)Py_NewRef(message);
     }
     result = PyObject_CallFunctionObjArgs(tsm_bind.server_dispatch, (PyObject*)self, message, NULL);

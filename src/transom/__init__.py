@@ -14,6 +14,7 @@ Reading order of the package:
     _table.py     tables that processes share
     _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
     _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
+    _statem.py    state machines, on top of agents; statem.py: what they are written with
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
@@ -22,6 +23,7 @@ from transom import counters as counters
 from transom import instrument as instrument
 from transom import persistent_term as persistent_term
 from transom import proc_lib as proc_lib
+from transom import statem as statem
 from transom import sync as sync
 from transom import sys as sys
 from transom._agent import Agent as Agent
@@ -107,6 +109,7 @@ from transom._runtime import run as run
 from transom._runtime import start as start
 from transom._runtime import stop as stop
 from transom._start import pid_of as pid_of
+from transom._statem import StateMachine as StateMachine
 from transom._supervisor import DynamicSupervisor as DynamicSupervisor
 from transom._supervisor import Supervisor as Supervisor
 from transom._supervisor_partition import PartitionSupervisor as PartitionSupervisor

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from transom import _core, _report, _start
 from transom._child import ChildSpec
@@ -66,18 +66,39 @@ class Agent:
     """
 
     __slots__ = ("__dict__", "__weakref__")
+    _transom_callbacks: ClassVar[tuple[str, ...]] = CALLBACKS
+    _transom_reserved: ClassVar[tuple[str, ...]] = RESERVED
+    _transom_server_flags: ClassVar[int] = 0
+    _transom_start: ClassVar[_start.Start[Any]]  # without options
     _reference: type[_start.Reference]
     if TYPE_CHECKING:
         _transom_pid: _core.Pid  # references have it
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for name in RESERVED:
+        for name in cls._transom_reserved:
             if name in cls.__dict__:
                 raise TypeError(
                     f"{cls.__qualname__}.{name}: the name is taken by Agent.{name}, a method of the class; rename yours"
                 )
-        cls._reference = _start.reference_class(cls, _public_methods(cls))
+        cls._reference = _start.reference_class(cls, cls._transom_public_methods())
+        cls._transom_start = _start.Start(cls)
+
+    @classmethod
+    def _transom_public_methods(cls) -> list[str]:
+        """The methods that are calls: public functions of the class and of its bases up to Agent."""
+        names: dict[str, None] = {}
+        for kind in cls.__mro__:
+            if kind is Agent or kind is object:
+                continue
+            for name, value in kind.__dict__.items():
+                if inspect.isfunction(value) and cls._transom_is_call(name):
+                    names[name] = None
+        return list(names)
+
+    @classmethod
+    def _transom_is_call(cls, name: str) -> bool:
+        return not name.startswith("_") and name not in cls._transom_callbacks
 
     if not TYPE_CHECKING:  # to type checkers it takes no arguments
 
@@ -113,6 +134,11 @@ class Agent:
         """What of the state (a dict of the attributes) reports show. Secrets by name are masked in any case."""
         return state
 
+    # -- what the server calls -----------------------------------------------------------------------------------------
+
+    def _transom_booted(self, server: _core._Server, result: Any) -> None:
+        """init has returned."""
+
     # -- starting ------------------------------------------------------------------------------------------------------
 
     @classmethod
@@ -134,7 +160,7 @@ class Agent:
 
         Source: gen_server:start/3.
         """
-        return _start.Start(cls).start(*args, **kwargs)
+        return cls._transom_start.start(*args, **kwargs)
 
     @classmethod
     def start_link(cls, *args: Any, **kwargs: Any) -> Operation[Self]:
@@ -144,12 +170,12 @@ class Agent:
 
         Source: gen_server:start_link/3 of OTP 26.
         """
-        return _start.Start(cls).start_link(*args, **kwargs)
+        return cls._transom_start.start_link(*args, **kwargs)
 
     @classmethod
     def start_monitor(cls, *args: Any, **kwargs: Any) -> Operation[tuple[Self, _core.Ref]]:
         """As ``start``, monitored by the caller; gives (reference, Ref). Source: gen_server:start_monitor/3."""
-        return _start.Start(cls).start_monitor(*args, **kwargs)
+        return cls._transom_start.start_monitor(*args, **kwargs)
 
     @classmethod
     def options(cls, **options: Any) -> _start.Start[Self]:
@@ -169,7 +195,7 @@ class Agent:
             >>> transom.run(main)
             'yes'
         """
-        return _start.Start(cls).options(**options)
+        return cls._transom_start.options(**options)
 
     @classmethod
     def at(cls, where: str | _core.Pid) -> Self:
@@ -183,23 +209,12 @@ class Agent:
     @classmethod
     def child(cls, *args: Any, **kwargs: Any) -> ChildSpec:
         """A child specification for a supervisor: start_link with args and kwargs. Its id is the class's name."""
-        return _start.Start(cls).child(*args, **kwargs)
+        return cls._transom_start.child(*args, **kwargs)
 
 
 def _who(agent: Agent) -> str:
     return f"{type(agent).__qualname__} {_core.current_pid()}"
 
 
-def _public_methods(cls: type) -> list[str]:
-    """The methods that are calls: public functions of the class and of its bases up to Agent."""
-    names: dict[str, None] = {}
-    for kind in cls.__mro__:
-        if kind is Agent or kind is object:
-            continue
-        for name, value in kind.__dict__.items():
-            if not name.startswith("_") and name not in CALLBACKS and inspect.isfunction(value):
-                names[name] = None
-    return list(names)
-
-
 Agent._reference = _start.reference_class(Agent, [])
+Agent._transom_start = _start.Start(Agent)

@@ -93,12 +93,16 @@ def _watch(code: CodeType, agent: bool) -> None:
 
 
 def _watch_module(module: ModuleType, agent: bool) -> None:
+    seen: set[int] = set()
     for value in tuple(vars(module).values()):
-        _watch_value(value, agent, module.__name__)
+        _watch_value(value, agent, module.__name__, seen)
 
 
-def _watch_value(value: object, agent: bool, module: str) -> None:
-    """Functions, and what classes keep them in. Looks at exact types only: anything else may run code when asked."""
+def _watch_value(value: object, agent: bool, module: str, seen: set[int]) -> None:
+    """Functions, and what classes keep them in. Looks at exact types only: anything else may run code when asked.
+
+    seen: ids of the classes looked at; classes may have each other as attributes.
+    """
     kind = type(value)
     found: list[object] = []
     if kind is FunctionType:
@@ -110,9 +114,10 @@ def _watch_value(value: object, agent: bool, module: str) -> None:
     elif kind in (functools.cached_property, functools.partial):
         found = [value.func]  # type: ignore[attr-defined]
     elif isinstance(value, type) and value.__dict__.get("__module__") == module:
-        for member in tuple(value.__dict__.values()):
-            if member is not value:
-                _watch_value(member, agent, module)
+        if id(value) not in seen:
+            seen.add(id(value))
+            for member in tuple(value.__dict__.values()):
+                _watch_value(member, agent, module, seen)
     for fn in found:
         if type(fn) is FunctionType and is_agent_file(fn.__code__.co_filename) == agent:
             _watch(fn.__code__, agent)

@@ -21,7 +21,6 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal, NoReturn
 
 from transom import _core, _errors, _process, _values
@@ -331,22 +330,21 @@ def _operation(
         raise TypeError(f"{kind}() takes the arguments as a tuple, not {type(args).__name__}")
     entry = _run if inspect.iscoroutinefunction(fn) else _run_plain
     call = initial_call or str(getattr(fn, "__qualname__", type(fn).__qualname__))
-    spawn = functools.partial(_spawn, entry=entry, fn=fn, args=args, kwargs=dict(kwargs or {}))
+    named = dict(kwargs or {})
+
+    def spawn(options: SpawnOptions, link: bool, origin: Origin, ack: Ref) -> Any:
+        return _process.spawn_as(options, link, True, entry, origin, ack, fn, args, named)
+
     return operation(kind, spawn, timeout, options or SpawnOptions(), call)
 
 
-def _spawn(options: SpawnOptions, origin: Origin, ack: Ref, **how: Any) -> tuple[Pid, Ref]:
-    found = _process.spawn_opt(options, how["entry"], origin, ack, how["fn"], how["args"], how["kwargs"])
-    return found  # type: ignore[no-any-return]
-
-
-type Spawn = Callable[[SpawnOptions, Origin, Ref], tuple[Pid, Ref]]
+type Spawn = Callable[[SpawnOptions, bool, Origin, Ref], Any]  # gives (Pid, Ref)
 
 
 def operation(
     kind: Kind, spawn: Spawn, timeout: float | None, options: SpawnOptions, initial_call: str
 ) -> Operation[Any]:
-    """The start of a process by spawn(options, origin, ack), which answers at ack as _run does."""
+    """The start of a process by spawn(options, link, origin, ack), which answers at ack as _run does."""
     if kind != "start":
         _demand_process(kind)
 
@@ -368,7 +366,7 @@ async def _start(
     ack = _core.alias(mode="reply")
     try:
         link = options.link or kind == "start_link"
-        pid, ref = spawn(replace(options, link=link, monitor=True), origin_of_child(initial_call), ack)
+        pid, ref = spawn(options, link, origin_of_child(initial_call), ack)
     except _errors.NameTaken:
         _core.unalias(ack)
         holder = _core.whereis(options.name) if options.name is not None else None

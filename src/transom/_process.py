@@ -43,9 +43,16 @@ def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kw
     """
     if not isinstance(options, SpawnOptions):
         raise TypeError(f"spawn_opt() takes SpawnOptions first, not {type(options).__name__}")
+    return spawn_as(options, options.link, options.monitor, fn, *args, **kwargs)
+
+
+def spawn_as(
+    options: SpawnOptions, link: bool, monitor: bool, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
+) -> Any:
+    """spawn_opt with two of the options given apart: making changed SpawnOptions takes longer than the spawn."""
     return _core._spawn_opt(
-        options.link,
-        options.monitor,
+        link,
+        monitor,
         options.name,
         PRIORITIES.index(options.priority),
         options.trap_exit,

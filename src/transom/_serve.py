@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from transom import _core, _errors, _report, _sys, _values
+from transom import _core, _errors, _hibernate, _report, _sys, _values
 from transom._call import Refused
 
 AFTER = 1  # the handler asked for something beside its answer
@@ -16,6 +16,7 @@ DEBUG = 2  # sys watches every message
 DEFERRED = 4  # the call is answered later, by whom ever
 ENDING = 8
 LINKED = 16  # started with a link: an exit of the parent ends it
+MACHINE = 32  # a state machine: every message is an event
 
 type Server = Any  # _core._Server
 
@@ -32,6 +33,10 @@ TIMEOUT = _Timeout()
 
 def dispatch(server: Server, message: Any) -> Any:
     """Handle one message; what it returns is the answer when it was a call, a coroutine is gone on with."""
+    if server.flags & MACHINE:
+        if _ends(server, message):
+            raise _errors.Stop(message.reason)
+        return server.agent._transom_dispatch(server, message)
     if server.flags & DEBUG and type(message) is not _sys.Request:
         return _watched(server, message)
     return _handle(server, message)
@@ -47,9 +52,14 @@ def _handle(server: Server, message: Any) -> Any:
         return agent.handle_timeout()
     if kind is _sys.Request:
         return _sys.handle(server, message)
-    if kind is _core.Exit and server.flags & LINKED and message.sender == _parent():
+    if _ends(server, message):
         raise _errors.Stop(message.reason)
     return agent.handle_info(message)
+
+
+def _ends(server: Server, message: Any) -> bool:
+    """Is it the exit signal of the parent?"""
+    return type(message) is _core.Exit and server.flags & LINKED != 0 and message.sender == _parent()
 
 
 def _parent() -> Any:
@@ -75,8 +85,14 @@ def refuse(server: Server, call: Any) -> Refused:
 
 
 async def after(server: Server) -> None:
-    """What a handler asked for beside its answer: first to continue, then to stop."""
+    """What is to be done after init or a handler: begin as a state machine, hibernate, continue, stop."""
     extra = server.extra or {}
+    if "begin" in extra:
+        turn = extra.pop("begin").run()
+        if turn is not None:
+            await turn
+    if extra.pop("hibernate", False):
+        _hibernate.compact(server.agent)
     if "continue" in extra:
         result = server.agent.handle_continue(extra.pop("continue"))
         if inspect.iscoroutine(result):
@@ -104,8 +120,14 @@ def _describe(server: Server) -> None:
     """Keep for the crash report what the agent was at: its last message and its state."""
     if server.extra is None:
         server.extra = {}
-    call = server.call
     server.extra["report"] = [
-        f"last message: {'none' if call is None else _report.shown_call(call)}",
+        f"last message: {_last_message(server)}",
         f"state: {_sys.shown_state(server.agent)}",
     ]
+
+
+def _last_message(server: Server) -> str:
+    if server.flags & MACHINE:
+        turn = server.agent._transom_turn
+        return "none" if turn is None else turn.last_message()
+    return "none" if server.call is None else _report.shown_call(server.call)

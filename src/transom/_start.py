@@ -6,7 +6,7 @@ import difflib
 import inspect
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from typing import Any
 
 from transom import _core, _proc_lib, _process, _serve, _turn
 from transom._child import ChildSpec
@@ -131,9 +131,8 @@ class Start[A]:
     def _operation(self, kind: _proc_lib.Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation[Any]:
         agent = self.agent
 
-        def spawn(options: SpawnOptions, origin: _proc_lib.Origin, ack: Ref) -> tuple[Pid, Ref]:
-            linked = kind == "start_link"
-            return cast("tuple[Pid, Ref]", _process.spawn_opt(options, _boot, origin, ack, agent, linked, args, kwargs))
+        def spawn(options: SpawnOptions, link: bool, origin: _proc_lib.Origin, ack: Ref) -> Any:
+            return _process.spawn_as(options, link, True, _boot, origin, ack, agent, link, args, kwargs)
 
         return _proc_lib.operation(kind, spawn, self.timeout, self.spawn, f"{agent.__qualname__}.init")
 
@@ -164,10 +163,12 @@ async def _boot(
     me = _proc_lib.begin(origin, ack)
     try:
         agent = object.__new__(kind)
-        server = _turn.booting[me] = _core._Server(agent, _serve.LINKED if linked else 0)
+        flags = (_serve.LINKED if linked else 0) | kind._transom_server_flags
+        server = _turn.booting[me] = _core._Server(agent, flags)
         result = agent.init(*args, **kwargs)
         if inspect.iscoroutine(result):
-            await result
+            result = await result
+        agent._transom_booted(server, result)
         _proc_lib.init_ack(kind._reference(me))
     except BaseException as error:
         _proc_lib.failed(me, error)

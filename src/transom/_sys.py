@@ -18,6 +18,8 @@ from transom._operation import Operation, Receive
 
 LOG_LENGTH = 10
 TIMEOUT_SECONDS = 5.0
+HIDDEN = ("__dict__", "__weakref__", "_transom_held", "_transom_state", "_transom_turn")
+MACHINE = 32  # as in _serve.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,7 @@ def state_of(agent: Any) -> dict[str, Any]:
     for kind in type(agent).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(agent, name):
+            if name not in HIDDEN and hasattr(agent, name):
                 state[name] = getattr(agent, name)
     return state
 
@@ -142,28 +144,36 @@ def shown_state(agent: Any) -> str:
         state = agent.format_status(state_of(agent))
     except Exception as error:
         return f"<format_status failed: {type(error).__name__}>"
-    return _report.shown("state", state)
+    shown = _report.shown("state", state)
+    return f"{agent.current_state!r}, {shown}" if hasattr(type(agent), "current_state") else shown
 
 
-def _get_state(server: Any, _: None) -> dict[str, Any]:
-    return state_of(server.agent)
+def _get_state(server: Any, _: None) -> Any:
+    data = state_of(server.agent)
+    return (server.agent.current_state, data) if server.flags & MACHINE else data
 
 
-def _replace_state(server: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
-    before = state_of(server.agent)
-    new = change(copy.deepcopy(before))
-    if not isinstance(new, dict):
-        raise TypeError(f"the function must return the new state as a dict, not {type(new).__name__}")
-    for name in before.keys() - new.keys():
+def _replace_state(server: Any, change: Callable[[Any], Any]) -> Any:
+    new = change(copy.deepcopy(_get_state(server, None)))
+    data = new
+    if server.flags & MACHINE:
+        if type(new) is not tuple or len(new) != 2:
+            raise TypeError(f"the function must return (state, data), not {type(new).__name__}")
+        state, data = server.agent._transom_known(new[0]), new[1]
+    if not isinstance(data, dict):
+        raise TypeError(f"the function must return the new state as a dict, not {type(data).__name__}")
+    for name in state_of(server.agent).keys() - data.keys():
         delattr(server.agent, name)
-    for name, value in new.items():
+    for name, value in data.items():
         setattr(server.agent, name, value)
+    if server.flags & MACHINE:
+        server.agent._transom_state = state
     return new
 
 
 def _get_status(server: Any, _: None) -> dict[str, Any]:
     info = _core.process_info(_core.current_pid(), "parent", "ancestors", "registered_name") or {}
-    return {
+    return _machine_status(server) | {
         "class": type(server.agent).__qualname__,
         "status": "suspended" if _extra(server).get("suspended") else "running",
         "parent": info.get("parent"),
@@ -171,6 +181,17 @@ def _get_status(server: Any, _: None) -> dict[str, Any]:
         "name": info.get("registered_name"),
         "state": server.agent.format_status(state_of(server.agent)),
         "log": list(_extra(server).get("log", ())),
+    }
+
+
+def _machine_status(server: Any) -> dict[str, Any]:
+    if not server.flags & MACHINE:
+        return {}
+    held = server.agent._transom_held
+    return {
+        "current_state": server.agent.current_state,
+        "postponed": [] if held is None else [_report.shown("message", event) for event in held.postponed],
+        "timeouts": [] if held is None else list(held.timers),
     }
 
 
@@ -239,6 +260,11 @@ _REQUESTS: dict[str, Callable[[Any, Any], Any]] = {
 def note_in(server: Any, message: Any) -> None:
     """A message is about to be handled."""
     _note(server, "in", _report.shown_message(message), 2)
+
+
+def note_event(server: Any, event: Any) -> None:
+    """The same for an event of a state machine."""
+    _note(server, "in", _report.shown("message", event), 2)
 
 
 def note_out(server: Any, answer: Any) -> None:

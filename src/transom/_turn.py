@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transom import _core, _errors
-from transom._serve import AFTER, DEFERRED
+from transom._serve import AFTER, DEFERRED, MACHINE
 
 booting: dict[_core.Pid, _core._Server] = {}  # agents whose init runs
 
@@ -60,6 +60,13 @@ def _extra(server: _core._Server) -> dict[str, Any]:
     return server.extra
 
 
+def _agent(what: str, instead: str) -> _core._Server:
+    server = _current(what)
+    if server.flags & MACHINE:
+        raise RuntimeError(f"{what}() is for Agents; a state function of a StateMachine returns {instead}")
+    return server
+
+
 def defer() -> From:
     """Answer the call being handled later: what the method returns is not sent.
 
@@ -87,6 +94,11 @@ def defer() -> From:
     Source: noreply and gen_server:reply/2.
     """
     server = _current("defer")
+    if server.flags & MACHINE:
+        turn = server.agent._transom_turn
+        if turn is None:
+            raise RuntimeError("defer(): no call is being handled")
+        return turn.defer()  # type: ignore[no-any-return]
     if server.call is None:
         raise RuntimeError("defer(): no call is being handled")
     server.flags |= DEFERRED
@@ -148,7 +160,7 @@ def continue_with(value: Any = None) -> None:
 
     Source: {continue, Value} of gen_server.
     """
-    server = _current("continue_with")
+    server = _agent("continue_with", "next_event('internal', ...)")
     _extra(server)["continue"] = value
     server.flags |= AFTER
 
@@ -177,11 +189,14 @@ def idle_timeout(seconds: float | None) -> None:
 
     Source: the timeout of gen_server's return values.
     """
-    _current("idle_timeout").set_timeout(seconds)
+    _agent("idle_timeout", "event_timeout(...)").set_timeout(seconds)
 
 
 def hibernate() -> None:
-    """For programs that come from Erlang. An idle agent keeps no frame, so there is nothing left to put away.
+    """Give back memory after this handler, as the agent will have nothing to do for long.
+
+    An idle agent keeps no frame anyway. What is given back is the room in dicts and sets that are its attributes and have
+    held more than they hold now; Python never does that by itself. Takes as long as copying them does.
 
     Only in handlers of an agent; does not block.
 
@@ -195,4 +210,11 @@ def hibernate() -> None:
 
     Source: the hibernate action of gen_server.
     """
-    _current("hibernate")
+    server = _current("hibernate")
+    if server.flags & MACHINE:
+        turn = server.agent._transom_turn
+        if turn is not None:
+            turn.hibernate = True
+        return
+    _extra(server)["hibernate"] = True
+    server.flags |= AFTER

@@ -29,10 +29,13 @@ answers when that is done. ``timeout`` is in seconds, 5 by default; None waits f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from transom import _sys
 from transom._operation import Operation
+
+if TYPE_CHECKING:
+    from transom._statem import StateMachine
 
 
 def suspend(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operation[None]:
@@ -61,18 +64,34 @@ def resume(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operat
     return _sys.ask(dest, "resume", None, timeout)
 
 
-def get_state(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operation[dict[str, Any]]:
-    """A copy of the attributes of an agent; works while it is suspended, too. Source: sys:get_state/2."""
+@overload
+def get_state(dest: StateMachine, *, timeout: float | None = ...) -> Operation[tuple[Any, dict[str, Any]]]: ...
+@overload
+def get_state(dest: Any, *, timeout: float | None = ...) -> Operation[dict[str, Any]]: ...
+def get_state(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operation[Any]:
+    """A copy of the attributes of an agent; of a state machine (state, attributes). Works while it is suspended, too.
+
+    Source: sys:get_state/2.
+    """
     return _sys.ask(dest, "get_state", None, timeout)
 
 
+@overload
 def replace_state(
-    dest: Any,
-    change: Callable[[dict[str, Any]], dict[str, Any]],
+    dest: StateMachine,
+    change: Callable[[tuple[Any, dict[str, Any]]], tuple[Any, dict[str, Any]]],
     *,
-    timeout: float | None = _sys.TIMEOUT_SECONDS,
-) -> Operation[dict[str, Any]]:
-    """Replace the attributes of an agent by what change(attributes) returns; gives the new ones.
+    timeout: float | None = ...,
+) -> Operation[tuple[Any, dict[str, Any]]]: ...
+@overload
+def replace_state(
+    dest: Any, change: Callable[[dict[str, Any]], dict[str, Any]], *, timeout: float | None = ...
+) -> Operation[dict[str, Any]]: ...
+def replace_state(
+    dest: Any, change: Callable[[Any], Any], *, timeout: float | None = _sys.TIMEOUT_SECONDS
+) -> Operation[Any]:
+    """Replace the attributes of an agent by what change(attributes) returns; gives the new ones. Of a state machine
+    change((state, attributes)) returns both; that is no change of the state as its own: nothing is retried or entered.
 
     change runs in the agent. If it raises, the state stays as it is and CallError(("callback_failed", ...)) is raised here.
 

@@ -21,14 +21,15 @@ PUBLIC = {
     "DynamicSupervisor", "DynamicSupervisorRef", "Exit", "Exited", "ForkedError", "From", "Groups", "Killed",
     "NameTaken", "NoChild", "NoProcess", "NoTable", "NotInProcess", "NotOwner", "NotRunning", "PartitionSupervisor",
     "PartitionSupervisorRef", "Pid", "ProcessLimit", "PubSub", "QueueFull", "Recovery", "Ref", "Registry", "SpawnOptions",
-    "StartError", "Stop", "Supervisor", "SupervisorRef", "Table", "TableAccess", "TableTransfer", "Task", "TaskError",
+    "StartError", "StateMachine", "Stop", "Supervisor", "SupervisorRef", "Table", "TableAccess", "TableTransfer", "Task",
+    "TaskError",
     "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "alias",
     "as_completed", "cancel_timer", "continue_with", "counters", "current_pid", "defer", "demonitor",
     "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "instrument", "is_alive", "kill",
     "link", "make_ref", "method", "monitor", "move", "node_info", "persistent_term", "pid_of", "proc_lib",
     "process_info", "processes", "read_timer", "receive", "reductions", "register", "registered", "run", "send",
     "send_after", "set_label", "set_priority", "set_redaction", "share", "sleep", "spawn", "spawn_link",
-    "spawn_monitor", "spawn_opt", "start", "stop", "stop_after", "sync", "sys", "trap_exit", "unalias", "unlink",
+    "spawn_monitor", "spawn_opt", "start", "statem", "stop", "stop_after", "sync", "sys", "trap_exit", "unalias", "unlink",
     "unregister", "whereis",
 }
 # fmt: on

@@ -828,3 +828,53 @@ async def test_an_agent_at_rest_is_waiting_and_keeps_no_thread() -> None:
     assert info(transom.pid_of(c), "thread") is None
     assert info(transom.pid_of(c), "initial_call") == "Counter.init"
     transom.kill(transom.pid_of(c))
+
+
+@in_node()
+async def test_a_plain_handler_with_its_own_event_loop_awaits_calls() -> None:
+    class Runs(transom.Agent):
+        def ask(self, other: Any) -> Any:
+            async def program() -> Any:
+                return await asyncio.wait_for(other.add(2), 5)
+
+            return asyncio.run(program())
+
+    c = await Counter.start(1)  # type: Any
+    runs = await Runs.start()  # type: Any
+    assert await runs.ask(c) == 3
+    assert runs.ask(c).result() == 5
+    transom.kill(transom.pid_of(c))
+    transom.kill(transom.pid_of(runs))
+
+
+@in_node()
+async def test_hibernate_gives_back_room_and_touches_nothing_else() -> None:
+    class Cache(transom.Agent):
+        def init(self) -> None:
+            self.items = {n: n for n in range(10_000)}
+            self.names = {str(n) for n in range(10_000)}
+            self.shared = {n: n for n in range(10_000)}
+            self.also = self.shared
+            for n in range(9_999):
+                del self.items[n], self.shared[n]
+                self.names.remove(str(n))
+
+        def room(self) -> list[int]:
+            return [value.__sizeof__() for value in (self.items, self.names, self.shared)]
+
+        def content(self) -> Any:
+            return self.items, self.names, self.shared, self.also is self.shared
+
+        def rest(self) -> str:
+            transom.hibernate()
+            return "good night"
+
+    cache = await Cache.start_link()  # type: Any
+    before = await cache.room()
+    assert await cache.rest() == "good night"
+    after = await cache.room()
+    assert after[0] < before[0] / 100 and after[1] < before[1] / 100
+    assert after[2] == before[2], "what has two names is left alone"
+    assert await cache.content() == ({9_999: 9_999}, {"9999"}, {9_999: 9_999}, True)
+    transom.unlink(transom.pid_of(cache))
+    transom.kill(transom.pid_of(cache))

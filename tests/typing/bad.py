@@ -1,7 +1,7 @@
 """Uses that both type checkers must refuse: each line marked with ``# E``, and no other. Never run."""
 
 import transom
-from transom import Crash, Down, Exit, Pid, Ref, SpawnOptions
+from transom import Crash, Down, Exit, Pid, Ref, SpawnOptions, statem
 
 
 async def body(number: int) -> None: ...
@@ -77,4 +77,25 @@ async def agents(c: Counter) -> None:
     c.add.options(limit=1)  # E
     text: str = await c.add(1)  # E
     c.add(1).send().missing()  # E
+    print(text)
+
+
+class Door(transom.StateMachine):
+    @transom.method
+    def push(self, digit: str) -> bool:
+        raise NotImplementedError
+
+    @statem.state
+    def locked(self, event: statem.Event) -> statem.Transition:
+        statem.keep_state("postpone")  # E
+        statem.state_timeout("soon")  # E
+        statem.next_event("enter")  # E
+        statem.reply(event.content.x, 1).missing()  # E
+        return "locked"  # E
+
+
+async def machines(door: Door) -> None:
+    await door.push(1)  # E
+    text: str = await door.push("1")  # E
+    door.push.cast()  # E
     print(text)

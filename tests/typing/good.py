@@ -1,10 +1,10 @@
 """Uses that both type checkers must accept, with the types they must find. Never run."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import transom
 import transom.sync
-from transom import Crash, Down, Exit, Pid, Ref, SpawnOptions, Stop, Timer
+from transom import Crash, Down, Exit, Pid, Ref, SpawnOptions, Stop, Timer, statem
 
 
 async def body(number: int, *, text: str = "") -> None:
@@ -149,3 +149,59 @@ async def supervising() -> None:
     rooms = await Rooms.start_link(2)
     assert_type(rooms, transom.SupervisorRef)
     assert_type(await rooms.count_children(), dict[str, int])
+
+
+class Door(transom.StateMachine):
+    state_enter = True
+
+    def init(self, code: str) -> str:
+        self.code = code
+        return "locked"
+
+    @transom.method
+    def push(self, digit: str) -> bool:
+        raise NotImplementedError
+
+    @transom.method
+    def length(self) -> int:
+        return len(self.code)
+
+    @statem.state
+    def locked(self, event: statem.Event) -> statem.Transition | None:
+        match event:
+            case statem.Event("enter", old):
+                print(old, self.current_state)
+            case statem.Event("call", ("push", digit)) if digit == self.code:
+                return statem.next_state(
+                    self.open,
+                    statem.reply(event, True),
+                    statem.state_timeout(10, "lock"),
+                    statem.event_timeout("cancel"),
+                    statem.timeout("name", 1.5, absolute=True),
+                    statem.next_event("internal", 1),
+                    statem.next_event(event),
+                    statem.hibernate(),
+                )
+            case statem.Event("call"):
+                assert_type(event.from_, transom.From)
+                return statem.keep_state(statem.postpone())
+        return None
+
+    @statem.state
+    async def open(self, event: statem.Event) -> statem.Transition:
+        if event.type == "cast":
+            return statem.stop_and_reply("normal", statem.reply(event.from_, 1))
+        return statem.repeat_state() if event.name == "name" else statem.stop()
+
+
+async def machines() -> None:
+    door = await Door.options(name="door").start_link("1")
+    assert_type(door, Door)
+    assert_type(await door.push("1"), bool)
+    door.push.cast("1")
+    assert_type(await door.length.options(timeout=1)(), int)
+    state, data = await transom.sys.get_state(door)
+    print(state, data["code"])
+    assert_type(await transom.sys.get_state("door"), dict[str, Any])
+    await transom.sys.replace_state(door, lambda both: ("open", both[1]))
+    assert_type(Door.child("1"), transom.ChildSpec)
