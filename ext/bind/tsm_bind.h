@@ -45,6 +45,7 @@ typedef struct tsm_bind {
     PyObject* aio_outside_stream;  /* (aio) -> asynchronous iterator: the same for streams */
     PyObject* aio_blocking; /* (aio) -> the result: asked for in no process */
     PyObject* aio_blocking_stream; /* (aio) -> iterator, for plain functions */
+    PyObject* foreign_await; /* (what a body yielded) -> the exception for it */
     PyObject* home_var;     /* context variable: the agent on the loop whose handler this is */
     PyObject* refused;      /* the class of an answer that is an error */
     PyObject* server_dispatch; /* (server, message) handles what is no plain call */
