@@ -197,6 +197,7 @@ int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
 void tsm_reds_tick(uint64_t now_ns);
+bool tsm_reds_native(void); /* a worker sits in native code: stopping the world takes long */
 void tsm_reds_interrupt(tsm_worker_t* w);
 void tsm_reds_calm(tsm_worker_t* w);
 /* Budget used up (or the slot lost) in user code. false: an exception is set. */

@@ -56,14 +56,14 @@ def _begin(thread: LoopThread, op: Op) -> None:
     if kind is _loop_agent.Request or kind is _loop_agent.Answer:
         what.home.post(op, what)
         return
-    running = what.run(op) if kind is _loop_agent.Home else _RUN[op.kind](op, what)
+    running = what.run(op, thread) if kind is _loop_agent.Home else _RUN[op.kind](op, what)
     task = asyncio.Task(running, loop=thread.loop, eager_start=True, context=op.context)
     if task.done():
         op.task = GONE
     else:
         op.task = task
-        thread.tasks.add(task)
-        task.add_done_callback(thread.tasks.discard)
+        thread.tasks[task] = op
+        task.add_done_callback(thread.tasks.pop)
 
 
 def _let_on(op: Op) -> None:

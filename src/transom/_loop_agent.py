@@ -21,9 +21,12 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transom import _core, _errors
+
+if TYPE_CHECKING:
+    from transom._loop_thread import LoopThread
 
 LOOP = 32  # a server whose handlers run on a loop; as in ext/bind/tsm_server.c
 END_SECONDS = 5.0  # what the tasks of an agent may take to end
@@ -50,9 +53,10 @@ class Home:
         self.busy = False
         self.over = False
 
-    async def run(self, op: Any) -> None:
+    async def run(self, op: Any, thread: LoopThread) -> None:
         """The task. op is the operation that keeps it: put into it, and it is known to have begun."""
         self.task = asyncio.current_task()
+        thread.homes.add(self)
         current.set(self)
         try:
             async with self._lifespan():
@@ -65,6 +69,7 @@ class Home:
             await self._end_tasks()
             self._refuse_all()
             self.server = self.op = None
+            thread.homes.discard(self)
             op.fail(None)
 
     def _lifespan(self) -> contextlib.AbstractAsyncContextManager[Any]:
@@ -274,7 +279,11 @@ async def perform(server: Server, method: Callable[..., Any], args: tuple[Any, .
         result = await _core.Aio(what, None, home.index, 2)
         if type(result) is not Job:
             return result
-        value, error = await result.perform()
+        try:
+            value, error = await result.perform()
+        except BaseException:  # it is killed meanwhile: nobody waits for the handler, which waits for us
+            leave(server)
+            raise
         what = Answer(home, result, value, error)
 
 
@@ -312,4 +321,3 @@ async def in_process(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> An
     if home is None or asyncio._get_running_loop() is None:
         raise _errors.NotInProcess("in_process() is for handlers of agents on the loop (loop=True)")
     return await home.ask_process(Job(home, fn, args, kwargs))
-

@@ -23,7 +23,7 @@ PUBLIC = {
     "StartError", "Stop", "Supervisor", "SupervisorRef", "Table", "TableAccess", "TableTransfer", "Task", "TaskError",
     "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "aio", "alias",
     "as_completed", "cancel_timer", "continue_with", "counters", "current_pid", "defer", "demonitor",
-    "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "in_process", "instrument", "is_alive", "kill",
+    "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "in_process", "instrument", "io_info", "is_alive", "kill",
     "link", "make_ref", "method", "monitor", "move", "node_info", "offload", "persistent_term", "pid_of", "proc_lib",
     "process_info", "processes", "read_timer", "receive", "reductions", "register", "registered", "run", "send",
     "send_after", "set_label", "set_priority", "set_redaction", "share", "sleep", "spawn", "spawn_link",
