@@ -14,6 +14,7 @@
  * Where tested    tests/semantics
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_aio.h"
 
 #define UNWIND_TRIES 16 /* a dead coroutine that awaits so often is dropped */
 
@@ -193,16 +194,16 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
 
 /* ---- running ---- */
 
-/* The marker means one of our awaitables; anything else is a foreign one. */
+/* The marker means one of our awaitables; anything else belongs to asyncio or the like. */
 static int
 check_yielded(PyObject* yielded)
 {
     bool ours = yielded == tsm_bind.marker;
     if (!ours) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "a process awaited %.200s, which belongs to another event loop; inside a "
-                     "process await transom's own operations (receive, sleep, calls)",
-                     Py_TYPE(yielded)->tp_name);
+        PyObject* error = PyObject_CallOneArg(tsm_bind.foreign_await, yielded);
+        if (error != NULL) {
+            PyErr_SetRaisedException(error);
+        }
     }
     Py_DECREF(yielded);
     return ours ? 0 : -1;
@@ -285,7 +286,8 @@ tsm_body_waits(tsm_worker_t* w, tsm_proc_t* p)
     }
     /* Between its last look and here the slot may have been taken, and another thread may
      * have moved mail into the mailbox: the empty inbox then says nothing. */
-    bool mail = *p->mb_save != NULL || (p->flags & TSM_PF_TIMED_OUT) != 0;
+    bool mail = *p->mb_save != NULL || (p->flags & TSM_PF_TIMED_OUT) != 0
+                || (p->wait != NULL && Py_IS_TYPE((PyObject*)p->wait, &TsmAio_Type));
     return TSM_UNLIKELY(mail) && p->wait != NULL && tsm_receive_ready(p) ? TSM_RUN_YIELD : TSM_RUN_WAIT;
 }
 

@@ -61,11 +61,11 @@ tsm_block_bytes(const void* p)
 #include "internal/pycore_frame.h"
 #pragma GCC diagnostic pop
 
-typedef _PyInterpreterFrame tsm_frame_t;
+typedef _PyInterpreterFrame tsm_inner_frame_t;
 
 /* The next frame of Python code from here outwards, or NULL. */
-static inline tsm_frame_t*
-tsm_frame_skip(tsm_frame_t* frame)
+static inline tsm_inner_frame_t*
+tsm_frame_skip(tsm_inner_frame_t* frame)
 {
     while (frame != NULL && frame->owner == FRAME_OWNED_BY_CSTACK) {
         frame = frame->previous;
@@ -73,30 +73,30 @@ tsm_frame_skip(tsm_frame_t* frame)
     return frame;
 }
 
-static inline tsm_frame_t*
+static inline tsm_inner_frame_t*
 tsm_frame_first(void)
 {
     return tsm_frame_skip(PyThreadState_Get()->current_frame);
 }
 
-static inline tsm_frame_t*
-tsm_frame_back(tsm_frame_t* frame)
+static inline tsm_inner_frame_t*
+tsm_frame_back(tsm_inner_frame_t* frame)
 {
     return tsm_frame_skip(frame->previous);
 }
 
 /* Of a coroutine that does not run; NULL when it has none any more. */
-static inline tsm_frame_t*
+static inline tsm_inner_frame_t*
 tsm_frame_of_coroutine(PyObject* coro)
 {
     PyGenObject* gen = (PyGenObject*)coro;
     return gen->gi_frame_state < FRAME_EXECUTING
-        ? (tsm_frame_t*)(void*)((char*)gen + offsetof(PyGenObject, gi_iframe)) : NULL;
+        ? (tsm_inner_frame_t*)(void*)((char*)gen + offsetof(PyGenObject, gi_iframe)) : NULL;
 }
 
 /* How many of localsplus are valid: in native code that it called its stack is not known. */
 static inline int
-tsm_frame_values(tsm_frame_t* frame, bool* native)
+tsm_frame_values(tsm_inner_frame_t* frame, bool* native)
 {
     *native = frame->stacktop < 0;
     return *native ? ((PyCodeObject*)frame->f_executable)->co_nlocalsplus : frame->stacktop;

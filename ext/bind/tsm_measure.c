@@ -278,7 +278,7 @@ text_of(PyObject* str)
 #ifdef TSM_HAVE_FRAMES
 /* Is what the frame's stack holds unknown? */
 static bool
-frame_roots(walk_t* walk, tsm_measured_t* out, tsm_frame_t* frame)
+frame_roots(walk_t* walk, tsm_measured_t* out, tsm_inner_frame_t* frame)
 {
     PyCodeObject* code = (PyCodeObject*)frame->f_executable;
     bool native;
@@ -306,7 +306,7 @@ frame_roots(walk_t* walk, tsm_measured_t* out, tsm_frame_t* frame)
 static void
 stack_roots(walk_t* walk, tsm_measured_t* out)
 {
-    tsm_frame_t* frame = tsm_frame_first();
+    tsm_inner_frame_t* frame = tsm_frame_first();
     for (int i = 0; frame != NULL && i < FRAMES; i++) {
         bool native = frame_roots(walk, out, frame);
         out->native |= native && i > 0; /* the innermost called us */
@@ -319,7 +319,7 @@ static void
 coroutine_roots(walk_t* walk, tsm_measured_t* out, PyObject* coro)
 {
     for (int i = 0; i < CORO_DEPTH && coro != NULL && PyCoro_CheckExact(coro); i++) {
-        tsm_frame_t* frame = tsm_frame_of_coroutine(coro);
+        tsm_inner_frame_t* frame = tsm_frame_of_coroutine(coro);
         if (frame == NULL) {
             return;
         }

@@ -18,7 +18,7 @@
  *                 sees one (a_native).
  * Source          DESIGN.md, three tiers; CPython's sys.monitoring (PEP 669)
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_aio.h"
 
 #include <stdlib.h>
 
@@ -300,10 +300,17 @@ look_at(tsm_worker_t* w)
 }
 
 /* Monitor thread, detached. */
+bool
+tsm_reds_native(void)
+{
+    return tsm_load_relaxed(&known.a_native); /* relaxed: a mode, seen soon. */
+}
+
 void
 tsm_reds_tick(uint64_t now_ns)
 {
     bool python = false, native = false;
+    tsm_io_tick();
     tsm_mutex_lock(&tsm_sched.pool_lock);
     tsm_worker_t* w = tsm_sched.all;
     tsm_mutex_unlock(&tsm_sched.pool_lock);

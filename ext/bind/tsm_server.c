@@ -37,6 +37,7 @@ enum {
     S_ENDING = 8,   /* terminate runs: the next exception is the end */
     S_LINKED = 16,  /* started by its parent with a link */
     S_MACHINE = 32, /* every message goes through Python, which answers, too */
+    S_LOOP = 64,    /* its handlers run on an event loop: Python has them run */
 };
 
 static PyObject*
@@ -193,7 +194,7 @@ static void
 handle(Server* self, PyObject* message, answer_t* answer)
 {
     bool call = Py_IS_TYPE(message, &TsmCall_Type);
-    if (TSM_LIKELY(call) && (self->flags & (S_DEBUG | S_MACHINE)) == 0) {
+    if (TSM_LIKELY(call) && (self->flags & (S_DEBUG | S_MACHINE | S_LOOP)) == 0) {
         self->call = (TsmCall*)message;
         took(self, call_method(self), answer);
         return;

@@ -27,8 +27,10 @@ from transom import statem as statem
 from transom import sync as sync
 from transom import sys as sys
 from transom._agent import Agent as Agent
+from transom._aio import aio as aio
 from transom._call import gather as gather
 from transom._child import ChildSpec as ChildSpec
+from transom._core import Aio as Aio
 from transom._core import Call as Call
 from transom._core import Down as Down
 from transom._core import Exit as Exit
@@ -95,6 +97,9 @@ from transom._errors import TooManyChildren as TooManyChildren
 from transom._errors import TransomError as TransomError
 from transom._gc import gc_info as gc_info
 from transom._groups import Groups as Groups
+from transom._loop_agent import in_process as in_process
+from transom._loop_thread import io_info as io_info
+from transom._offload import offload as offload
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
 from transom._pubsub import PubSub as PubSub

@@ -13,14 +13,18 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
 from transom import (
+    _aio,
     _call,
     _copying,
     _core,
     _cycles,
     _errors,
+    _foreign,
     _gc,
     _instrument,
     _limits,
+    _loop_agent,
+    _loop_thread,
     _process,
     _report,
     _serve,
@@ -67,6 +71,13 @@ _core._setup(
         "call_blocking": _call.blocking,
         "call_watch": _cycles.watch,
         "call_unwatch": _cycles.unwatch,
+        "foreign_await": _foreign.foreign_await,
+        "home_var": _loop_agent.current,
+        "aio_loop": _loop_thread.core_of,
+        "aio_outside": _aio.outside,
+        "aio_outside_stream": _aio.outside_stream,
+        "aio_blocking": _aio.blocking,
+        "aio_blocking_stream": _aio.blocking_stream,
         "Refused": _call.Refused,
         "server_dispatch": _serve.dispatch,
         "server_crashed": _serve.crashed,
@@ -85,6 +96,7 @@ def start(
     name: str | None = None,
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
+    io_threads: int = 1,
 ) -> None:
     """Start the node and return at once; the program goes on beside it.
 
@@ -95,6 +107,8 @@ def start(
         max_processes: How many processes may live at once, 1 to 134,217,728.
         max_threads: How many processes may occupy an OS thread beyond the slots at once, at least 1: plain
             functions, preempted processes, blocking calls.
+        io_threads: Threads with event loops for ``aio`` and agents on the loop, 1 to 64. Each is started when it
+            is first used, and ended with the node.
 
     Raises:
         AlreadyRunning: A node runs in this OS process already.
@@ -111,11 +125,13 @@ def start(
     slots = _check("schedulers", schedulers, 1, MAX_SCHEDULERS) if schedulers is not None else _default_slots()
     _check("max_processes", max_processes, 1, MAX_PROCESSES)
     _check("max_threads", max_threads, 1, 1 << 20)
+    _check("io_threads", io_threads, 1, _loop_thread.MAX_LOOPS)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
     with _lock:
         if _core._is_running():
             raise _errors.AlreadyRunning("a node is running in this program already; stop() it first")
+        _loop_thread.configure(io_threads)
         _core._start(slots, max_processes, max_threads, name if name is not None else "nonode")
         try:
             _instrument.activate()
@@ -186,8 +202,11 @@ def stop(timeout: float | None = None) -> None:
         raise ValueError(f"timeout must be at least 0 seconds, not {timeout!r}")
     with _lock:
         ended = _core._stop(min(GRACE_SECONDS, seconds / 2), seconds)
+        loops_ended = _loop_thread.stop_all(max(seconds / 2, 0.1))
         _instrument.deactivate()
         _gc.give_back()
+    if not loops_ended:
+        _log.warning("stop: an event loop is blocked by what runs on it; its thread is left behind")
     if not ended:
         _log.warning("stop: some threads are still in native code after %.1f s; they are left behind", seconds)
 
@@ -215,6 +234,7 @@ class _Outcome:
             if isinstance(reason, _values.Crash):
                 self.error.__cause__ = reason.exception
         elif not (isinstance(error, _errors.Stop) and error.reason == "normal"):
+            _foreign.note_no_loop(error)
             self.error = error
 
 
@@ -251,6 +271,7 @@ def run(
     name: str | None = None,
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
+    io_threads: int = 1,
 ) -> T: ...
 @overload
 def run(
@@ -261,6 +282,7 @@ def run(
     name: str | None = None,
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
+    io_threads: int = 1,
 ) -> T: ...
 def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
     """Start a node, run main(*args) as its first process, stop the node, and return main's value.

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from transom import _core, _proc_lib, _process, _serve, _turn
+from transom import _core, _loop_agent, _proc_lib, _process, _serve, _turn
 from transom._child import ChildSpec
 from transom._core import Pid, Ref
 from transom._operation import Operation
@@ -164,8 +164,11 @@ async def _boot(
     try:
         agent = object.__new__(kind)
         flags = (_serve.LINKED if linked else 0) | kind._transom_server_flags
+        flags |= 0 if kind._loop is None else _serve.LOOP
         server = _turn.booting[me] = _core._Server(agent, flags)
-        result = agent.init(*args, **kwargs)
+        if kind._loop is not None:
+            await _loop_agent.enter(server, agent, me, kind._loop)
+        result = _serve._call(server, agent.init, *args, **kwargs)
         if inspect.iscoroutine(result):
             result = await result
         agent._transom_booted(server, result)

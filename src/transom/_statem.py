@@ -107,6 +107,8 @@ class StateMachine(Agent):
         if not isinstance(cls.state_enter, bool):
             raise TypeError(f"{cls.__qualname__}.state_enter must be True or False, not {cls.state_enter!r}")
         cls._transom_states = None if own else states
+        if kwargs.get("loop", False) is not False:
+            raise TypeError(f"{cls.__qualname__}: a state machine runs on no event loop; use aio() in its handlers")
         super().__init_subclass__(**kwargs)
         cls._transom_events = {
             name: Method(inspect.getattr_static(cls, name)) for name in cls._transom_public_methods()

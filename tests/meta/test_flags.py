@@ -7,7 +7,9 @@ from collections import defaultdict
 
 from sources import ROOT, c_files
 
-FLAG = re.compile(r"\b(TSM_[A-Z]*F)_([A-Z_]+) = (1 << \d+|\d+)")
+from transom import _loop_agent, _serve
+
+FLAG = re.compile(r"\b(TSM_[A-Z]*F|S)_([A-Z_]+) = (1 << \d+|\d+)")
 
 
 def flags() -> dict[str, dict[str, int]]:
@@ -21,6 +23,11 @@ def flags() -> dict[str, dict[str, int]]:
 
 def test_each_flag_has_a_bit_of_its_own() -> None:
     found = flags()
-    assert len(found["TSM_PF"]) > 10 and len(found["TSM_SIGF"]) > 3
+    assert len(found["TSM_PF"]) > 10 and len(found["TSM_SIGF"]) > 3 and len(found["S"]) > 5
     for family, values in found.items():
         assert len(set(values.values())) == len(values), f"{family}: {values}"
+
+
+def test_the_flags_of_servers_are_the_same_in_both_languages() -> None:
+    python = {name: getattr(_serve, name) for name in ("AFTER", "DEBUG", "DEFERRED", "ENDING", "LINKED", "MACHINE")}
+    assert flags()["S"] == {**python, "LOOP": _loop_agent.LOOP}

@@ -16,17 +16,17 @@ from transom import _core  # type: ignore[attr-defined, unused-ignore]
 # Adding a name is a decision (a promise to keep it); so is taking one away.
 # fmt: off
 PUBLIC = {
-    "Agent", "AlreadyRunning", "AlreadyStarted", "Answer", "Backoff", "Call", "CallError", "CallTimeout",
+    "Agent", "Aio", "AlreadyRunning", "AlreadyStarted", "Answer", "Backoff", "Call", "CallError", "CallTimeout",
     "ChildExists", "ChildRunning", "ChildSpec", "Continuation", "Crash", "Down", "DuplicateChild",
     "DynamicSupervisor", "DynamicSupervisorRef", "Exit", "Exited", "ForkedError", "From", "Groups", "Killed",
     "NameTaken", "NoChild", "NoProcess", "NoTable", "NotInProcess", "NotOwner", "NotRunning", "PartitionSupervisor",
     "PartitionSupervisorRef", "Pid", "ProcessLimit", "PubSub", "QueueFull", "Recovery", "Ref", "Registry", "SpawnOptions",
     "StartError", "StateMachine", "Stop", "Supervisor", "SupervisorRef", "Table", "TableAccess", "TableTransfer", "Task",
     "TaskError",
-    "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "alias",
+    "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "aio", "alias",
     "as_completed", "cancel_timer", "continue_with", "counters", "current_pid", "defer", "demonitor",
-    "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "instrument", "is_alive", "kill",
-    "link", "make_ref", "method", "monitor", "move", "node_info", "persistent_term", "pid_of", "proc_lib",
+    "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "in_process", "instrument", "io_info", "is_alive", "kill",
+    "link", "make_ref", "method", "monitor", "move", "node_info", "offload", "persistent_term", "pid_of", "proc_lib",
     "process_info", "processes", "read_timer", "receive", "reductions", "register", "registered", "run", "send",
     "send_after", "set_label", "set_priority", "set_redaction", "share", "sleep", "spawn", "spawn_link",
     "spawn_monitor", "spawn_opt", "start", "statem", "stop", "stop_after", "sync", "sys", "trap_exit", "unalias", "unlink",
