@@ -275,16 +275,16 @@ async def perform(server: Server, method: Callable[..., Any], args: tuple[Any, .
     """Have a handler run by the agent's home."""
     home: Home = server.extra["home"]
     what: Request | Answer = Request(home, server, method, args, kwargs)
-    while True:
-        result = await _core.Aio(what, None, home.index, 2)
-        if type(result) is not Job:
-            return result
-        try:
+    try:
+        while True:
+            result = await _core.Aio(what, None, home.index, 2)
+            if type(result) is not Job:
+                return result
             value, error = await result.perform()
-        except BaseException:  # it is killed meanwhile: nobody waits for the handler, which waits for us
-            leave(server)
-            raise
-        what = Answer(home, result, value, error)
+            what = Answer(home, result, value, error)
+    except (_errors.Killed, GeneratorExit):  # the handler may be waiting for us, and keep the server and its home alive
+        leave(server)
+        raise
 
 
 # -- for users ---------------------------------------------------------------------------------------------------------
