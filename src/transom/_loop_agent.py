@@ -249,7 +249,7 @@ class Answer:
 async def enter(server: Server, agent: Any, pid: _core.Pid, loop: int) -> None:
     """The agent starts: make its home. It lasts as long as the handle, which the server keeps."""
     home = Home(agent, pid, loop)
-    handle = _core.Aio(home, None, loop, 2)
+    handle: _core.Aio[None] = _core.Aio(home, None, loop, 2)
     if server.extra is None:
         server.extra = {}
     server.extra["home"] = home
@@ -277,7 +277,8 @@ async def perform(server: Server, method: Callable[..., Any], args: tuple[Any, .
     what: Request | Answer = Request(home, server, method, args, kwargs)
     try:
         while True:
-            result = await _core.Aio(what, None, home.index, 2)
+            step: _core.Aio[Any] = _core.Aio(what, None, home.index, 2)
+            result = await step
             if type(result) is not Job:
                 return result
             value, error = await result.perform()

@@ -158,6 +158,7 @@ class LoopThread:
 
     async def _end_tasks(self) -> None:
         me = asyncio.current_task()
+        late: set[asyncio.Task[Any]] = set()
         for _ in range(3):  # a task may begin others while it ends
             tasks = [task for task in asyncio.all_tasks() if task is not me]
             if not tasks:
