@@ -2,6 +2,7 @@ from benchmarks import side
 from benchmarks.transom_side import (
     accounting,
     agents,
+    aio,
     call,
     copies,
     latency,
@@ -28,6 +29,7 @@ side.main(
         "accounting": accounting.accounting,
         "call": call.call,
         "copy": copies.copies,
+        "aio": aio.round_trip,
         "agent-call": agents.call,
         "agent-memory": agents.idle_bytes,
         "latency": latency.latency,

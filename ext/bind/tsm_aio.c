@@ -137,11 +137,13 @@ look(TsmIoOp* op, PyObject** value)
 {
     enum got got = GOT_NOTHING;
     bool tell = false;
-    if (op->nudge == NULL) { /* ours while `waiting` is unset; see below */
-        op->nudge = tsm_sig_new(TSM_SIG_TIMEOUT);
-    }
+    tsm_sig_t* spare = tsm_sig_new(TSM_SIG_TIMEOUT);
     tsm_mutex_lock(&op->lock);
     op->waiting = false;
+    if (op->nudge == NULL) {
+        op->nudge = spare;
+        spare = NULL;
+    }
     if (op->len > 0) {
         got = GOT_ITEM;
         *value = op->ring[op->head];
@@ -152,10 +154,16 @@ look(TsmIoOp* op, PyObject** value)
         *value = op->error;
         op->error = NULL;
         got = *value == NULL ? GOT_END : GOT_ERROR;
+    } else if (op->nudge == NULL) {
+        PyErr_NoMemory();
+        got = GOT_ERROR;
     } else {
         op->waiting = true;
     }
     tsm_mutex_unlock(&op->lock);
+    if (spare != NULL) {
+        tsm_sig_free(spare);
+    }
     if (tell) {
         (void)tsm_io_push(op->loop, &op->note);
     }
@@ -179,14 +187,10 @@ tsm_aio_ready(tsm_proc_t* p)
 static enum got
 step(tsm_proc_t* p, TsmAio* self, PyObject** value)
 {
-    if (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
+    if ((p->flags & TSM_PF_DEAD) != 0 || (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p))) {
         return GOT_NOTHING; /* dead: tsm_done raises */
     }
     enum got got = look(self->op, value);
-    if (got == GOT_NOTHING && self->op->nudge == NULL) {
-        PyErr_NoMemory();
-        got = GOT_ERROR;
-    }
     if (got == GOT_NOTHING && self->want != WANT_EXIT) {
         if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
             give_up(self);
@@ -535,7 +539,8 @@ aio_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
 static PyMethodDef aio_methods[] = {
     {"result", (PyCFunction)(void (*)(void))aio_result, METH_VARARGS | METH_KEYWORDS, result_doc},
     {"close", aio_close, METH_NOARGS, "close($self, /)\n--\n\nGive it up: what runs on the loop is cancelled."},
-    {"throw", aio_throw, METH_VARARGS, NULL},
+    {"throw", aio_throw, METH_VARARGS,
+     "throw($self, error, value=None, traceback=None, /)\n--\n\nAs ``close``, and raise error in who awaits it: for coroutines. At once."},
     {"__aenter__", aio_aenter, METH_NOARGS, NULL},
     {"__aexit__", aio_aexit, METH_VARARGS, NULL},
     {"_wait", aio_wait, METH_NOARGS, NULL},
@@ -549,7 +554,15 @@ PyTypeObject TsmAio_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "transom.Aio",
     .tp_basicsize = sizeof(TsmAio),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .tp_doc = "What aio() returns: await it, iterate over it, enter it, or ask for its result().",
+    .tp_doc = "What aio() returns: await it, iterate over it, enter it, or ask for its result(). For one use, by the\n"
+              "process that made it, which waits.\n\n"
+              "Example:\n"
+              "    >>> import asyncio, transom\n"
+              "    >>> async def main():\n"
+              "    ...     return await transom.aio(asyncio.sleep(0, 'slept'))\n"
+              "    >>> transom.run(main)\n"
+              "    'slept'\n\n"
+              "Source: none in OTP; the awaitables of asyncio.",
     .tp_new = aio_new,
     .tp_dealloc = aio_dealloc,
     .tp_as_async = &aio_async,

@@ -585,6 +585,7 @@ const char tsm_doc_node_info[] =
     "Items:\n"
     "    slots, threads, max_threads, processes (live), spawned and exited (since the node started), run_queue, switches,\n"
     "    preemptions (tier 2), handovers (tier 3: slots taken from native code), capped (wanted a thread at the cap),\n"
+    "    thread_queue (plain functions that wait for a thread now, the cap being reached),\n"
     "    steals, buffers and buffer_memory (arenas of numpy data of processes with max_heap, and bytes), and occupied: one\n"
     "    dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind \"parked\"\n"
     "    (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or \"abandoned\" (dead, but its\n"

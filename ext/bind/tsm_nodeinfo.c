@@ -104,9 +104,10 @@ py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     unsigned long long off = tsm_load_relaxed(&tsm_sched.a_offslot_runs);
     uint64_t arenas, buffer_bytes;
     tsm_arena_totals(&arenas, &buffer_bytes);
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
         "slots", tsm_sched.slot_count, "threads", tsm_sched.worker_count,
         "max_threads", tsm_sched.max_tokens,
+        "thread_queue", tsm_inject_len_any(&tsm_sched.token_wait),
         "processes", (unsigned int)(spawned > died ? spawned - died : 0),
         "spawned", spawned, "exited", died, "run_queue", sum.queued, "switches", sum.switches,
         "preemptions", sum.preemptions, "handovers", handovers, "capped", capped,

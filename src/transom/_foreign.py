@@ -19,7 +19,8 @@ def foreign_await(what: Any) -> RuntimeError:
         what._asyncio_future_blocking = False  # it may be awaited where it belongs
         coroutine = what.get_coro() if isinstance(what, asyncio.Task) else None
         kind = "asyncio task" if isinstance(what, asyncio.Task) else "asyncio future"
-        name = f"an {kind}" + (f" ({coroutine.__qualname__})" if hasattr(coroutine, "__qualname__") else "")
+        called = getattr(coroutine, "__qualname__", None)
+        name = f"an {kind}" + (f" ({called})" if called else "")
     else:
         name = f"{type(what).__name__}, which belongs to another event loop"
     return RuntimeError(f"a process awaited {name}; {HINT}")

@@ -249,7 +249,7 @@ class Answer:
 async def enter(server: Server, agent: Any, pid: _core.Pid, loop: int) -> None:
     """The agent starts: make its home. It lasts as long as the handle, which the server keeps."""
     home = Home(agent, pid, loop)
-    handle = _core.Aio(home, None, loop, 2)
+    handle: _core.Aio[None] = _core.Aio(home, None, loop, 2)
     if server.extra is None:
         server.extra = {}
     server.extra["home"] = home
@@ -275,16 +275,17 @@ async def perform(server: Server, method: Callable[..., Any], args: tuple[Any, .
     """Have a handler run by the agent's home."""
     home: Home = server.extra["home"]
     what: Request | Answer = Request(home, server, method, args, kwargs)
-    while True:
-        result = await _core.Aio(what, None, home.index, 2)
-        if type(result) is not Job:
-            return result
-        try:
+    try:
+        while True:
+            step: _core.Aio[Any] = _core.Aio(what, None, home.index, 2)
+            result = await step
+            if type(result) is not Job:
+                return result
             value, error = await result.perform()
-        except BaseException:  # it is killed meanwhile: nobody waits for the handler, which waits for us
-            leave(server)
-            raise
-        what = Answer(home, result, value, error)
+            what = Answer(home, result, value, error)
+    except (_errors.Killed, GeneratorExit):  # the handler may be waiting for us, and keep the server and its home alive
+        leave(server)
+        raise
 
 
 # -- for users ---------------------------------------------------------------------------------------------------------
@@ -316,6 +317,8 @@ async def in_process(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> An
         ...     watcher = await Watcher.start_link()
         ...     await watcher.watch(transom.spawn(transom.receive))
         >>> transom.run(main)
+
+    Source: none in OTP, where a process never leaves its scheduler.
     """
     home = current.get()
     if home is None or asyncio._get_running_loop() is None:

@@ -158,6 +158,7 @@ class LoopThread:
 
     async def _end_tasks(self) -> None:
         me = asyncio.current_task()
+        late: set[asyncio.Task[Any]] = set()
         for _ in range(3):  # a task may begin others while it ends
             tasks = [task for task in asyncio.all_tasks() if task is not me]
             if not tasks:
@@ -251,6 +252,8 @@ def io_info() -> list[dict[str, Any]]:
         ...     return [info["loop"] for info in transom.io_info()]
         >>> transom.run(main)
         [0]
+
+    Source: erlang:system_info/1, of asyncio's loops.
     """
     return [
         {

@@ -96,7 +96,11 @@ class Sign:
     def _is_dead(self) -> bool:
         task = asyncio.current_task(self.thread.loop)
         home = _home_of(self.thread, task)
-        ops = [self.thread.tasks.get(task)] if home is None else [self.thread.tasks.get(home.task), home.op]
+        ops = (
+            [self.thread.tasks.get(task) if task is not None else None]
+            if home is None
+            else [self.thread.tasks.get(home.task), home.op]
+        )
         return any(op is not None and op.dropped for op in ops)
 
 

@@ -58,7 +58,8 @@ def _current(what: str) -> _core._Server:
 def _of_handler(what: str, home: _loop_agent.Home) -> _core._Server:
     if not home.busy:
         raise RuntimeError(f"{what}() is for handlers; no handler of the agent is running, only a task it began")
-    return home.server
+    server: _core._Server = home.server
+    return server
 
 
 def _extra(server: _core._Server) -> dict[str, Any]:

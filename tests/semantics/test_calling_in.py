@@ -220,3 +220,19 @@ def test_in_the_main_process_as_well() -> None:
     with pytest.raises(RuntimeError) as caught:
         transom.run(main)
     assert "transom.aio(" in caught.value.__notes__[0]
+
+
+@in_node(check=False)
+async def test_killing_a_plain_function_that_waits_for_an_answer() -> None:
+    stuck = await Counter.start_link()
+
+    def body(parent: transom.Pid) -> None:
+        call = stuck.wait.options(timeout=None)()
+        parent.send("waiting")
+        call.result()
+
+    for _ in range(50):
+        pid, ref = transom.spawn_monitor(body, transom.current_pid())
+        await take("waiting".__eq__)
+        transom.kill(pid)
+        assert (await take(ref)).reason == "killed"

@@ -164,18 +164,23 @@ async def test_a_lifespan_that_fails() -> None:
 
     class Late(transom.Agent, loop=True):
         async def lifespan(self) -> AsyncIterator[None]:
+            self.gone = asyncio.Event()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.fail())
                 yield
 
         async def fail(self) -> None:
-            await asyncio.sleep(0.001)
+            await self.gone.wait()
             raise OSError("connection lost")
+
+        def lose(self) -> None:
+            self.gone.set()
 
     with pytest.raises(transom.StartError, match="no server"):
         await Bad.start()
     late = await Late.start()
     ref = transom.monitor(transom.pid_of(late))
+    late.lose.cast()
     reason = (await take(ref)).reason
     assert isinstance(reason, transom.Crash) and isinstance(reason.exception, ExceptionGroup)
 
