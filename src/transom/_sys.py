@@ -129,7 +129,7 @@ def _extra(server: Any) -> dict[str, Any]:
 
 def state_of(agent: Any) -> dict[str, Any]:
     """The attributes of an agent, those in slots included."""
-    state = dict(getattr(agent, "__dict__", {}))
+    state = {name: value for name, value in getattr(agent, "__dict__", {}).items() if name not in HIDDEN}
     for kind in type(agent).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
