@@ -153,7 +153,9 @@ def hibernate(on: bool = True) -> Action:
 @overload
 def next_event(type: Event, /) -> Action: ...
 @overload
-def next_event(type: Insertable, content: Any = None, *, name: Hashable = None, from_: From | None = None) -> Action: ...
+def next_event(
+    type: Insertable, content: Any = None, *, name: Hashable = None, from_: From | None = None
+) -> Action: ...
 def next_event(
     type: Insertable | Event, content: Any = None, *, name: Hashable = None, from_: From | None = None
 ) -> Action:
