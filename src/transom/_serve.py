@@ -104,6 +104,8 @@ async def after(server: Server) -> None:
     extra = server.extra or {}
     if "begin" in extra:
         turn = extra.pop("begin").run()
+        if not extra:
+            server.extra = None
         if turn is not None:
             await turn
     if extra.pop("hibernate", False):

@@ -76,7 +76,7 @@ class StateMachine(Agent):
     Source: OTP gen_statem.
     """
 
-    __slots__ = ("_transom_held", "_transom_state", "_transom_turn")
+    # Kept among the attributes: with slots of its own an object has no room for attributes in itself, and twice the size.
     _transom_callbacks = (*Agent._transom_callbacks, "handle_event")
     _transom_server_flags = _serve.MACHINE
     _transom_states: dict[str, None] | None

@@ -84,6 +84,11 @@ class Held:
                 timer = _core.send_after(delay, _core.current_pid(), Fired(key, serial))
                 self.timers[key] = (timer, serial, content)
 
+    def due(self) -> Event:
+        """The first of the timeouts that are due."""
+        key = next(iter(self.zeros))
+        return Event(key[0], self.zeros.pop(key), key[1])
+
     def fired(self, message: Fired) -> Event | None:
         """The event of a timer's message; None: it was cancelled."""
         running = self.timers.get(message.key)
@@ -107,9 +112,7 @@ def dispatch(server: Any, message: Any) -> Any:
         return None
     if server.flags & DEBUG:
         _sys.note_event(server, event)
-    turn = Turn(server)
-    turn.queue.append(event)
-    return turn.run()
+    return Turn(server, server.agent, event).run()
 
 
 def _event_of(server: Any, message: Any) -> Event | None:
@@ -129,7 +132,8 @@ def _called(server: Any, call: Any) -> Event | None:
     event = Event("cast" if ref is None else "call", (call._method, *args))
     event._call = call
     problem: Any = None
-    if not isinstance(agent, call._owner):
+    owner = call._owner
+    if type(agent) is not owner and not isinstance(agent, owner):
         problem = ("undef", type(agent).__qualname__)
     elif kwargs or len(args) != agent._transom_events[call._method].count:
         try:
@@ -181,20 +185,20 @@ def _nothing() -> None: ...
 class Turn:
     """One message, and all that follows before the next one."""
 
-    __slots__ = ("agent", "deferred", "event", "held", "hibernate", "old", "queue", "server", "stage", "timers")
+    # What few turns have, so that making one is quick.
+    event: Event | None = None
+    stage = NEXT
+    old: Any = None
+    timers: tuple[Action, ...] = ()  # to be set after the enter call
+    hibernate = False
+    deferred = False
 
-    def __init__(self, server: Any) -> None:
+    def __init__(self, server: Any, agent: Any, event: Event | None) -> None:
         self.server = server
-        agent = self.agent = server.agent
-        held = agent._transom_held
-        self.held: Held = Held() if held is None else held
-        self.queue: deque[Event] = deque()
-        self.event: Event | None = None
-        self.stage = NEXT
-        self.old: Any = None
-        self.timers: list[Action] = []
-        self.hibernate = False
-        self.deferred = False
+        self.agent = agent
+        self.held: Held | None = agent._transom_held
+        self.queue: deque[Event] | None = None
+        self.first = event
         agent._transom_turn = self
 
     # -- the loop: plain as long as no callback is async ---------------------------------------------------------------
@@ -222,18 +226,22 @@ class Turn:
             return True
         if self.server.flags & AFTER:
             return False  # stop_after
+        if self.first is not None:
+            self.event, self.first = self.first, None
+            return True
         if self.queue:
             self.event = self.queue.popleft()
             return True
         held = self.held
-        for key in held.zeros:
-            self.event = Event(key[0], held.zeros.pop(key), key[1])
+        if held is not None and held.zeros:
+            self.event = held.due()
             if self.server.flags & DEBUG:
                 _sys.note_event(self.server, self.event)
             return True
         agent = self.agent
         agent._transom_turn = None
-        agent._transom_held = held if held.postponed or held.timers else None
+        if held is not None:
+            agent._transom_held = held if held.postponed or held.timers else None
         if self.hibernate:
             _hibernate.compact(agent)
         return False
@@ -301,33 +309,47 @@ class Turn:
         return StateMachineError((f"bad_{which}_from_state_function", shown), text)
 
     def _event_done(self, result: Transition) -> None:
-        agent, held = self.agent, self.held
+        agent, event = self.agent, self.event
         old = agent._transom_state
         new = agent._transom_known(result.state) if result.kind == "next_state" else old
-        changed = not same(old, new)
-        event = self.event
+        changed = new is not old and not same(old, new)
         self.hibernate = False
         inserted: list[Event] = []
-        postponed = self._act(result.actions, inserted)
+        postponed = bool(result.actions) and self._act(result.actions, inserted)
         if event is None:
             if postponed:
                 raise self._bad("action", "postpone()", "init handles no event that could be postponed")
         elif postponed:
-            held.postponed.append(event)
+            self._holding().postponed.append(event)
         elif event._call is not None:
             event._call._settle()
-        held.cancel(EVENT_TIMEOUT)
+        if self.held is not None:
+            self.held.cancel(EVENT_TIMEOUT)
+            if changed:
+                self.held.cancel(STATE_TIMEOUT)
+                self._first_to_come(self.held.postponed)
+        if inserted:
+            self._first_to_come(inserted)
         if changed:
-            held.cancel(STATE_TIMEOUT)
-            self.queue.extendleft(reversed(held.postponed))
-            held.postponed.clear()
-        self.queue.extendleft(reversed(inserted))
-        agent._transom_state = new
+            agent._transom_state = new
         if agent.state_enter and (changed or result.kind == "repeat_state" or event is None):
             self.old = old
             self.stage = ENTER
-        else:
+        elif self.timers:
             self._set_timers()
+
+    def _first_to_come(self, events: list[Event]) -> None:
+        """Put these before the events that wait, and empty the list."""
+        if events:
+            if self.queue is None:
+                self.queue = deque()
+            self.queue.extendleft(reversed(events))
+            events.clear()
+
+    def _holding(self) -> Held:
+        if self.held is None:
+            self.held = Held()
+        return self.held
 
     def _entered(self, result: Transition) -> None:
         agent = self.agent
@@ -348,7 +370,7 @@ class Turn:
             if kind == "reply":
                 self._reply(action.one, action.two)
             elif kind == "timer":
-                self.timers.append(action)
+                self.timers += (action,)
             elif kind == "hibernate":
                 self.hibernate = action.one
             elif inserted is None:
@@ -360,19 +382,21 @@ class Turn:
         return postponed
 
     def _set_timers(self) -> None:
-        if self.timers:
-            last = {action.one: action for action in self.timers}  # of several for one timer the last one counts
-            for action in self.timers:
-                if last[action.one] is action:
-                    self.held.set(action.one, action.two, action.three)
-            self.timers.clear()
+        last = {action.one: action for action in self.timers}  # of several for one timer the last one counts
+        for action in self.timers:
+            if last[action.one] is action:
+                self._holding().set(action.one, action.two, action.three)
+        self.timers = ()
 
     def _reply(self, to: Event | From, value: Any) -> None:
-        if isinstance(to, Event):
-            to = to.from_
         if self.server.flags & DEBUG:
             _sys.note_out(self.server, value)
-        to.reply(value)
+        call = to._call if type(to) is Event else None
+        if call is None:
+            (to.from_ if isinstance(to, Event) else to).reply(value)
+        elif (ref := call._ref) is not None:
+            call._settle()
+            _core.send(ref, value)
 
     def defer(self) -> From:
         """The call being handled by a public method is answered later."""
@@ -394,8 +418,8 @@ def begin(server: Any, first: Any) -> None:
     if transition.kind != "next_state":
         raise TypeError(f"{type(agent).__qualname__}.init must return a state or next_state(...), not {first!r}")
     agent._transom_state = agent._transom_known(transition.state)
-    turn = Turn(server)
+    turn = Turn(server, agent, None)
     turn._event_done(transition)
-    server.extra = server.extra or {}
-    server.extra["begin"] = turn
+    extra = server.extra or {}
+    server.extra = {**extra, "begin": turn}
     server.flags |= AFTER

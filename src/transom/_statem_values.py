@@ -33,16 +33,20 @@ class Event:
     Source: the event types and contents of gen_statem.
     """
 
-    __slots__ = ("_call", "_from", "content", "kwargs", "name", "type")
     __match_args__ = ("type", "content", "name")
+    # What few events have, so that making one is quick.
+    name: Hashable = None
+    kwargs: dict[str, Any] = NO_ARGUMENTS
+    _call: Call[Any] | None = None
+    _from: From | None = None
 
     def __init__(self, type: str, content: Any = None, name: Hashable = None, *, from_: From | None = None) -> None:
         self.type = type
         self.content = content
-        self.name = name
-        self.kwargs = NO_ARGUMENTS
-        self._call: Call[Any] | None = None
-        self._from = from_
+        if name is not None:
+            self.name = name
+        if from_ is not None:
+            self._from = from_
 
     @property
     def from_(self) -> From:
@@ -149,7 +153,9 @@ def hibernate(on: bool = True) -> Action:
 @overload
 def next_event(type: Event, /) -> Action: ...
 @overload
-def next_event(type: Insertable, content: Any = None, *, name: Hashable = None, from_: From | None = None) -> Action: ...
+def next_event(
+    type: Insertable, content: Any = None, *, name: Hashable = None, from_: From | None = None
+) -> Action: ...
 def next_event(
     type: Insertable | Event, content: Any = None, *, name: Hashable = None, from_: From | None = None
 ) -> Action:

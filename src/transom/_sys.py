@@ -129,7 +129,7 @@ def _extra(server: Any) -> dict[str, Any]:
 
 def state_of(agent: Any) -> dict[str, Any]:
     """The attributes of an agent, those in slots included."""
-    state = dict(getattr(agent, "__dict__", {}))
+    state = {name: value for name, value in getattr(agent, "__dict__", {}).items() if name not in HIDDEN}
     for kind in type(agent).__mro__:
         slots = kind.__dict__.get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
@@ -155,18 +155,17 @@ def _get_state(server: Any, _: None) -> Any:
 
 def _replace_state(server: Any, change: Callable[[Any], Any]) -> Any:
     new = change(copy.deepcopy(_get_state(server, None)))
-    data = new
-    if server.flags & MACHINE:
-        if type(new) is not tuple or len(new) != 2:
-            raise TypeError(f"the function must return (state, data), not {type(new).__name__}")
-        state, data = server.agent._transom_known(new[0]), new[1]
+    machine = bool(server.flags & MACHINE)
+    if machine and (type(new) is not tuple or len(new) != 2):
+        raise TypeError(f"the function must return (state, data), not {type(new).__name__}")
+    state, data = (server.agent._transom_known(new[0]), new[1]) if machine else (None, new)
     if not isinstance(data, dict):
         raise TypeError(f"the function must return the new state as a dict, not {type(data).__name__}")
     for name in state_of(server.agent).keys() - data.keys():
         delattr(server.agent, name)
     for name, value in data.items():
         setattr(server.agent, name, value)
-    if server.flags & MACHINE:
+    if machine:
         server.agent._transom_state = state
     return new
 

@@ -65,7 +65,9 @@ def resume(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operat
 
 
 @overload
-def get_state(dest: StateMachine, *, timeout: float | None = ...) -> Operation[tuple[Any, dict[str, Any]]]: ...
+def get_state(  # pyright: ignore[reportOverlappingOverload]
+    dest: StateMachine, *, timeout: float | None = ...
+) -> Operation[tuple[Any, dict[str, Any]]]: ...
 @overload
 def get_state(dest: Any, *, timeout: float | None = ...) -> Operation[dict[str, Any]]: ...
 def get_state(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Operation[Any]:
@@ -77,7 +79,7 @@ def get_state(dest: Any, *, timeout: float | None = _sys.TIMEOUT_SECONDS) -> Ope
 
 
 @overload
-def replace_state(
+def replace_state(  # pyright: ignore[reportOverlappingOverload]
     dest: StateMachine,
     change: Callable[[tuple[Any, dict[str, Any]]], tuple[Any, dict[str, Any]]],
     *,
