@@ -8,8 +8,12 @@
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
-    PyObject* name;  /* exact str, interned */
-    PyObject* owner; /* the agent class */
+    PyObject* name;     /* exact str, interned */
+    PyObject* owner;    /* the agent class */
+    PyObject* function; /* in that class */
+    PyObject* names;    /* of its parameters and variables: a tuple */
+    PyObject* kwdefaults; /* dict or NULL */
+    int needed;           /* positional parameters without a default, self not counted */
 } TsmMethod;
 
 /* A reference to an agent: by pid, or by name (then pid is 0). */
@@ -46,6 +50,8 @@ extern PyTypeObject TsmAnyCall_Type;
 /* args[0..n) positional, then the named ones. */
 PyObject* tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns,
                        PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+/* -1: TypeError, the arguments do not fit the function (tsm_signature.c). */
+int tsm_arguments_check(TsmMethod* method, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
 /* Sends it without an answer. Takes call. */
 PyObject* tsm_call_cast(PyObject* call);
 /* The answer is there, or the time is up; from the driver. */

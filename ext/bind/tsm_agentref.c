@@ -25,8 +25,9 @@ method_vectorcall(PyObject* op, PyObject* const* args, size_t nargsf, PyObject* 
 static PyObject*
 method_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
 {
-    PyObject *name, *owner;
-    if (!PyArg_ParseTuple(args, "UO!", &name, &PyType_Type, &owner)) {
+    PyObject *name, *owner, *function, *names;
+    if (!PyArg_ParseTuple(args, "UO!O!", &name, &PyType_Type, &owner, &PyFunction_Type, &function)
+        || (names = PyCode_GetVarnames((PyCodeObject*)PyFunction_GET_CODE(function))) == NULL) {
         return NULL;
     }
     TsmMethod* self = (TsmMethod*)type->tp_alloc(type, 0);
@@ -35,7 +36,14 @@ method_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
         self->name = Py_NewRef(name);
         PyUnicode_InternInPlace(&self->name);
         self->owner = Py_NewRef(owner);
+        self->function = Py_NewRef(function);
+        self->names = Py_NewRef(names);
+        PyObject* defaults = PyFunction_GET_DEFAULTS(function);
+        self->kwdefaults = Py_XNewRef(PyFunction_GET_KW_DEFAULTS(function));
+        self->needed = ((PyCodeObject*)PyFunction_GET_CODE(function))->co_argcount - 1
+                       - (defaults == NULL ? 0 : (int)PyTuple_GET_SIZE(defaults));
     }
+    Py_DECREF(names);
     return (PyObject*)self;
 }
 
@@ -43,6 +51,8 @@ static int
 method_traverse(PyObject* op, visitproc visit, void* arg)
 {
     Py_VISIT(((TsmMethod*)op)->owner);
+    Py_VISIT(((TsmMethod*)op)->function);
+    Py_VISIT(((TsmMethod*)op)->kwdefaults);
     return 0;
 }
 
@@ -50,6 +60,8 @@ static int
 method_clear(PyObject* op)
 {
     Py_CLEAR(((TsmMethod*)op)->owner);
+    Py_CLEAR(((TsmMethod*)op)->function);
+    Py_CLEAR(((TsmMethod*)op)->kwdefaults);
     return 0;
 }
 
@@ -59,6 +71,7 @@ method_dealloc(PyObject* op)
     PyObject_GC_UnTrack(op);
     (void)method_clear(op);
     Py_XDECREF(((TsmMethod*)op)->name);
+    Py_XDECREF(((TsmMethod*)op)->names);
     PyObject_GC_Del(op);
 }
 

@@ -36,6 +36,7 @@ typedef struct tsm_bind {
     PyObject* demand;     /* (on) -> None: watch library code, too */
     PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
     PyObject *report_heap, *report_queue; /* log the end of a process over its limit */
+    PyObject* check_arguments; /* (function, agent class, args, kwargs) raises TypeError */
     PyObject* call_error;   /* (call, reason) -> CallError */
     PyObject* call_outside; /* (call) -> iterator: awaited in no process */
     PyObject* call_blocking; /* (call) -> the answer: asked for in no process */

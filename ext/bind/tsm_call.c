@@ -19,6 +19,9 @@ tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* 
              Py_ssize_t n, PyObject* kwnames)
 {
     Py_ssize_t total = n + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    if (tsm_arguments_check(method, args, n, kwnames) < 0) {
+        return NULL;
+    }
     TsmCall* self = PyObject_NewVar(TsmCall, &TsmCall_Type, total);
     if (self == NULL) {
         return NULL;

@@ -372,7 +372,7 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
         {"DISABLE", &b->s_disable}, {"report_heap", &b->report_heap},
         {"report_queue", &b->report_queue},
-        {"call_error", &b->call_error}, {"call_outside", &b->call_outside},
+        {"check_arguments", &b->check_arguments}, {"call_error", &b->call_error}, {"call_outside", &b->call_outside},
         {"call_blocking", &b->call_blocking}, {"call_watch", &b->call_watch},
         {"aio_loop", &b->aio_loop}, {"aio_outside", &b->aio_outside},
         {"aio_outside_stream", &b->aio_outside_stream}, {"aio_blocking", &b->aio_blocking},

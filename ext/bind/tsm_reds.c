@@ -128,6 +128,8 @@ tsm_reds_slow(tsm_worker_t* w)
         tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: own counter. */
         return true;
     }
+    bool in_grace = (p->flags & TSM_PF_DEAD) != 0;
+    int32_t left = tsm_budget_left(w);
     bool alive = tsm_preempt(w);
     if (TSM_UNLIKELY((p->flags & TSM_PF_LIMITED) != 0) && tsm_limits_over(p)) {
         tsm_limits_enforce(w, p, true);
@@ -139,6 +141,10 @@ tsm_reds_slow(tsm_worker_t* w)
         tsm_flush();
     }
     if (TSM_LIKELY(alive)) {
+        return true;
+    }
+    if (in_grace && left > 0) { /* somebody poked it: what cleans up has its grace all the same */
+        tsm_store_relaxed(&w->a_budget, left); /* relaxed: own counter. */
         return true;
     }
     if (p->kills > TSM_MAX_KILLS) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -45,6 +46,15 @@ def error_of(call: Call[Any], reason: Any) -> _errors.CallError:
         hint = "agents wait for each other in a circle: " + " -> ".join(map(str, reason[1]))
     kind = _errors.CallTimeout if reason == "timeout" else _errors.CallError
     return kind(f"{where}: {hint or f'it ended, reason {reason!r}'}", reason)
+
+
+def check_arguments(function: Any, agent: type[Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raise TypeError when the method does not take these arguments. Called by the core, which believes so."""
+    try:
+        # The function itself, not what it wraps: that is what will be called.
+        inspect.signature(function, follow_wrapped=False).bind(None, *args, **kwargs)
+    except TypeError as error:
+        raise TypeError(f"{agent.__qualname__}.{function.__name__}(): {error}") from None
 
 
 def _as_steps(call: Call[Any]) -> Any:

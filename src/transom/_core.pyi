@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextvars import Context
-from types import CodeType, UnionType
+from types import CodeType, FunctionType, UnionType
 from typing import Any, Final, Literal, ParamSpec, Protocol, TypeVar, final, overload
 
 from _typeshed import structseq
@@ -251,7 +251,7 @@ class _AgentRef:
 
 @final
 class _Method:
-    def __new__(cls, name: str, owner: type[Any], /) -> _Method: ...
+    def __new__(cls, name: str, owner: type[Any], function: FunctionType, /) -> _Method: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> Call[Any]: ...
     def __get__(self, to: Any, kind: Any = None, /) -> Any: ...
 

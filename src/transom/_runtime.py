@@ -66,6 +66,7 @@ _core._setup(
         "move_array": _copying.move_array,
         "copyreg_table": copyreg.dispatch_table,
         "own_context": _process.own_context,
+        "check_arguments": _call.check_arguments,
         "call_error": _call.error_of,
         "call_outside": _call.outside,
         "call_blocking": _call.blocking,

@@ -6,6 +6,7 @@ import difflib
 import inspect
 import math
 from dataclasses import dataclass, fields, replace
+from types import FunctionType
 from typing import Any
 
 from transom import _core, _loop_agent, _proc_lib, _process, _serve, _turn
@@ -47,7 +48,7 @@ def _remake(agent: Any, where: Pid | str) -> Any:
 
 def reference_class(agent: type[Any], methods: list[str]) -> type[Reference]:
     """The class of references to agents of one class."""
-    body: dict[str, Any] = {name: _core._Method(name, agent) for name in methods}
+    body: dict[str, Any] = {name: _core._Method(name, agent, _function(agent, name)) for name in methods}
     body |= {
         "__slots__": (),
         "_agent": agent,
@@ -55,6 +56,15 @@ def reference_class(agent: type[Any], methods: list[str]) -> type[Reference]:
         "__qualname__": f"{agent.__qualname__}._reference",
     }
     return type(agent.__name__, (Reference,), body)
+
+
+def _function(agent: type[Any], name: str) -> FunctionType:
+    found = inspect.getattr_static(agent, name)
+    return found if isinstance(found, FunctionType) else _takes_anything  # a subclass made something else of it
+
+
+def _takes_anything(*args: Any, **kwargs: Any) -> None:
+    """Stands for what has no signature to check."""
 
 
 def pid_of(ref: Any) -> Pid:

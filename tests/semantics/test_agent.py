@@ -85,14 +85,6 @@ async def test_methods_are_calls() -> None:
 
 
 @in_node()
-async def test_wrong_arguments_end_the_agent_and_tell_the_caller() -> None:
-    c = await Counter.start()  # type: Any
-    with pytest.raises(transom.CallError, match="unexpected keyword") as caught:
-        await c.add(color="red")
-    assert isinstance(caught.value.__cause__, TypeError)
-
-
-@in_node()
 async def test_what_is_sent_and_answered_is_copied() -> None:
     class Keeper(transom.Agent):
         def init(self) -> None:
@@ -878,3 +870,51 @@ async def test_hibernate_gives_back_room_and_touches_nothing_else() -> None:
     assert await cache.content() == ({9_999: 9_999}, {"9999"}, {9_999: 9_999}, True)
     transom.unlink(transom.pid_of(cache))
     transom.kill(transom.pid_of(cache))
+
+
+class Signatures(transom.Agent):
+    def two(self, a: int, b: int = 2) -> tuple[Any, ...]:
+        return a, b
+
+    def named(self, a: int, /, b: int, *, c: int, d: int = 4) -> tuple[Any, ...]:
+        return a, b, c, d
+
+    def rest(self, a: int, *args: int, **kwargs: int) -> tuple[Any, ...]:
+        return a, args, kwargs
+
+    async def later(self, *, a: int) -> int:
+        return a
+
+    def anything(*args: Any) -> int:  # type: ignore[misc]
+        return len(args)
+
+
+@in_node()
+async def test_arguments_that_do_not_fit_are_the_callers_error() -> None:
+    """The agent lives on, and no message is sent."""
+    ref: Any = await Signatures.start()
+    wrong: list[Any] = [
+        lambda: ref.two(),
+        lambda: ref.two(1, 2, 3),
+        lambda: ref.two(1, a=1),
+        lambda: ref.two(b=1),
+        lambda: ref.two(1, c=1),
+        lambda: ref.named(1, 2),
+        lambda: ref.named(1, 2, 3),
+        lambda: ref.named(a=1, b=2, c=3),
+        lambda: ref.named(1, c=3),
+        lambda: ref.rest(),
+        lambda: ref.rest(b=1),
+        lambda: ref.later(1),
+        lambda: ref.later(),
+        lambda: ref.two.cast(),
+        lambda: ref.two.options(timeout=1)(),
+    ]
+    for call in wrong:
+        with pytest.raises(TypeError, match=r"Signatures\.(two|named|rest|later)\(\): "):
+            call()
+    assert await ref.two(1) == (1, 2) and await ref.two(b=1, a=2) == (2, 1)
+    assert await ref.named(1, 2, c=3) == (1, 2, 3, 4) and await ref.named(1, d=5, b=2, c=3) == (1, 2, 3, 5)
+    assert await ref.rest(1, 2, 3, b=4) == (1, (2, 3), {"b": 4}) and await ref.rest(a=1, b=2) == (1, (), {"b": 2})
+    assert await ref.later(a=1) == 1 and await ref.anything(1, 2) == 3
+    transom.kill(transom.pid_of(ref))

@@ -647,3 +647,35 @@ async def test_kill_of_main_by_a_child_is_survived_by_the_node() -> None:
     _, ref = spawn_monitor(parent)
     assert await reason_of(ref) == "killed"
     assert await take(tuple) == ("alive", False)
+
+
+@in_node(schedulers=2)
+async def test_cleaning_up_has_its_grace_beside_hogs() -> None:
+    """The monitor pokes whoever runs long while others wait; that does not end what a dead process cleans up."""
+    cleaned: list[int] = []
+
+    class Slow:
+        def __del__(self) -> None:
+            for _ in range(15):
+                time.sleep(0.002)
+            cleaned.append(1)
+
+    async def body() -> None:
+        held = Slow()
+        await transom.receive()
+        del held
+
+    async def hog() -> None:
+        while True:
+            pass
+
+    hogs = [transom.spawn_monitor(hog) for _ in range(4)]
+    for _ in range(20):
+        pid, ref = transom.spawn_monitor(body)
+        await until(lambda: info(pid, "status") == "waiting")
+        transom.kill(pid)
+        await take(ref)
+    await until(lambda: len(cleaned) == 20)
+    for pid, _ in hogs:
+        transom.kill(pid)
+    assert await all_down([ref for _, ref in hogs]) == ["killed"] * 4

@@ -408,12 +408,12 @@ async def test_calls_from_everywhere() -> None:
 @in_node()
 async def test_calls_that_do_not_fit_are_refused_and_nothing_is_lost() -> None:
     door = await Door.start_link("1")  # type: Any
-    with pytest.raises(transom.CallError, match="too many positional") as caught:
+    with pytest.raises(TypeError, match="too many positional"):
         await door.push("1", "2")
-    assert caught.value.reason[0] == "badarg"
-    with pytest.raises(transom.CallError, match="missing a required"):
+    with pytest.raises(TypeError, match="missing a required"):
         await door.push()
-    door.push.cast()
+    with pytest.raises(TypeError, match="missing a required"):
+        door.push.cast()
 
     class Other(transom.Agent):
         def go(self) -> None: ...
