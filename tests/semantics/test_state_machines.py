@@ -829,7 +829,7 @@ async def test_cancelled_timers_never_arrive() -> None:
     dice = random.Random(seed)
     machine = await Timed.start_link(transom.current_pid())  # type: Any
     fired = 0
-    for n in range(scaled(1000)):
+    for n in range(scaled(500)):
         kind = dice.choice(["state", "event", "named"])
         name = ("n",) if kind == "named" else ()
         await machine.do(kind, *name, dice.random() * 0.002, n)
