@@ -105,10 +105,12 @@ def report(pid: Pid, reason: object, label: str | None, origin: Any, extra: dict
     if extra is not None:
         details += extra.get("report", [])
     text = "".join(f"\n  {line}" for line in details)
+    facts = {"transom_pid": pid, "transom_label": label, "transom_reason": reason}  # for handlers, as values
     if isinstance(reason, Crash):
-        _log.error("process %s crashed: %s%s\n%s", who, reason.summary(), text, reason.traceback.rstrip())
+        _log.error("process %s crashed: %s%s\n%s", who, reason.summary(), text, reason.traceback.rstrip(), extra=facts)
     else:
-        _log.error("process %s ended: %s%s", who, repr(reason) if _redaction is None else shown("reason", reason), text)
+        shown_reason = repr(reason) if _redaction is None else shown("reason", reason)
+        _log.error("process %s ended: %s%s", who, shown_reason, text, extra=facts)
 
 
 def _from_origin(origin: Any) -> list[str]:

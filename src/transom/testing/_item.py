@@ -1,0 +1,95 @@
+"""What the pytest plugin does with a test of transom."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from transom.testing._context import Node
+from transom.testing._run import LeakedProcesses, Run
+
+KEY = pytest.StashKey[Node]()
+OPTIONS = ("schedulers", "deterministic", "timeout", "leak_seconds", "allow_leaks", "allow_crashes")
+
+
+def node_of(item: Any) -> Node:
+    """How the node of this test is set up: by the settings, then the markers, outermost first, then the command line."""
+    if KEY not in item.stash:
+        given: dict[str, Any] = {
+            "timeout": _seconds(item.config, "transom_timeout"),
+            "leak_seconds": _seconds(item.config, "transom_leak_seconds"),
+        }
+        for marker in reversed(list(item.iter_markers("transom"))):
+            unknown = [name for name in marker.kwargs if name not in OPTIONS]
+            if marker.args or unknown:
+                what = f"option {unknown[0]!r}" if unknown else "argument without a name"
+                raise pytest.UsageError(f"{item.nodeid}: transom has no {what}; there are {', '.join(OPTIONS)}")
+            given |= marker.kwargs
+        seed = item.config.getoption("--transom-seed", None)
+        if seed is not None and given.get("deterministic") is not False:
+            given["deterministic"] = seed
+        item.stash[KEY] = Node(**given)
+    return item.stash[KEY]  # type: ignore[no-any-return]
+
+
+def _seconds(config: pytest.Config, name: str) -> float:
+    text = config.getini(name)
+    try:
+        return float(text)
+    except ValueError:
+        raise pytest.UsageError(f"{name} must be seconds, not {text!r}") from None
+
+
+def run(item: Any, runtest: Callable[[], None]) -> None:
+    """Let pytest run the test, with a function in its place that runs it in a node."""
+    node = node_of(item)
+    given = getattr(item.obj, "hypothesis", None)
+    if given is None:
+        original = item.obj
+        item.obj = _in_node(item, original, node)
+        try:
+            runtest()
+        finally:
+            item.obj = original
+    else:  # each example has a node of its own
+        original = given.inner_test
+        given.inner_test = _in_node(item, original, node)
+        try:
+            runtest()
+        finally:
+            given.inner_test = original
+
+
+def _in_node(item: Any, function: Callable[..., Any], node: Node) -> Callable[..., None]:
+    def test(*args: Any, **kwargs: Any) -> None:
+        __tracebackhide__ = True
+        run = Run(function, args, kwargs, node)
+        failure: BaseException | None = None
+        try:
+            run.go()
+            failure = run.failure()
+        finally:
+            if failure is not None:
+                _explain(item, run, failure)
+        if failure is not None:
+            raise failure
+
+    return test
+
+
+def _explain(item: Any, run: Run, failure: BaseException) -> None:
+    """What else the report of a failed test tells."""
+    if isinstance(failure, pytest.skip.Exception | pytest.xfail.Exception):
+        return
+    if run.seed is not None:
+        command = f"pytest {shlex.quote(item.nodeid)} --transom-seed={run.seed}"
+        item.add_report_section("call", "transom seed", f"seed {run.seed}; the same run again:\n{command}\n")
+    if failure is run.error:
+        if run.unexpected:
+            text = "\n\n".join(report.text for report in run.unexpected[:10])
+            item.add_report_section("call", "transom crash reports", text)
+        if run.leaked:
+            item.add_report_section("call", "transom leaked processes", str(LeakedProcesses(run.leaked)))
