@@ -672,7 +672,8 @@ async def test_cleaning_up_has_its_grace_beside_hogs() -> None:
     hogs = [transom.spawn_monitor(hog) for _ in range(4)]
     for _ in range(20):
         pid, ref = transom.spawn_monitor(body)
-        await until(lambda: info(pid, "status") == "waiting")
+        while info(pid, "status") != "waiting":
+            await transom.sleep(0)
         transom.kill(pid)
         await take(ref)
     await until(lambda: len(cleaned) == 20)
