@@ -733,6 +733,8 @@ ALL = (
     *COPIES,
     ACCOUNTING,
     AIO,
+    AIO,
+    ACCOUNTING,
     AGENT_CALL,
     AGENT_MEMORY,
     PAIRS,
