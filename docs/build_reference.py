@@ -31,6 +31,7 @@ SECTIONS = {
     "Supervisors": "Supervisor SupervisorRef DynamicSupervisor DynamicSupervisorRef PartitionSupervisor "
     "PartitionSupervisorRef ChildSpec Recovery Backoff",
     "Tasks": "Task TaskStream TaskSupervisor TaskSupervisorRef",
+    "Other OS processes": "isolated isolated_info",
     "Timers": "sleep send_after cancel_timer read_timer Timer",
 }
 

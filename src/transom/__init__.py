@@ -13,6 +13,7 @@ Reading order of the package:
     _table.py     tables that processes share
     _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
     _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
+    _isolated.py  functions in other OS processes; _isolated_pool, _worker, _data: their two ends and what is between
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
@@ -91,6 +92,8 @@ from transom._errors import TooManyChildren as TooManyChildren
 from transom._errors import TransomError as TransomError
 from transom._gc import gc_info as gc_info
 from transom._groups import Groups as Groups
+from transom._isolated import isolated as isolated
+from transom._isolated import isolated_info as isolated_info
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
 from transom._pubsub import PubSub as PubSub
