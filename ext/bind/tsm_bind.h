@@ -40,6 +40,11 @@ typedef struct tsm_bind {
     PyObject* call_blocking; /* (call) -> the answer: asked for in no process */
     PyObject* call_watch;   /* (call) -> None, or the circle it would close */
     PyObject* call_unwatch; /* (call) the wait is over */
+    PyObject* aio_loop;     /* (which) -> _IoLoop, started */
+    PyObject* aio_outside;  /* (aio) -> iterator: awaited in no process */
+    PyObject* aio_outside_stream;  /* (aio) -> asynchronous iterator: the same for streams */
+    PyObject* aio_blocking; /* (aio) -> the result: asked for in no process */
+    PyObject* aio_blocking_stream; /* (aio) -> iterator, for plain functions */
     PyObject* refused;      /* the class of an answer that is an error */
     PyObject* server_dispatch; /* (server, message) handles what is no plain call */
     PyObject* server_crashed;  /* (server, exception) -> coroutine: terminate, raise it */

@@ -14,6 +14,7 @@
  * Where tested    tests/semantics
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_aio.h"
 
 #define UNWIND_TRIES 16 /* a dead coroutine that awaits so often is dropped */
 
@@ -285,7 +286,8 @@ tsm_body_waits(tsm_worker_t* w, tsm_proc_t* p)
     }
     /* Between its last look and here the slot may have been taken, and another thread may
      * have moved mail into the mailbox: the empty inbox then says nothing. */
-    bool mail = *p->mb_save != NULL || (p->flags & TSM_PF_TIMED_OUT) != 0;
+    bool mail = *p->mb_save != NULL || (p->flags & TSM_PF_TIMED_OUT) != 0
+                || (p->wait != NULL && Py_IS_TYPE((PyObject*)p->wait, &TsmAio_Type));
     return TSM_UNLIKELY(mail) && p->wait != NULL && tsm_receive_ready(p) ? TSM_RUN_YIELD : TSM_RUN_WAIT;
 }
 

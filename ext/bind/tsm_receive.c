@@ -12,6 +12,7 @@
  * Source          semantics 1.5; OTP's save pointer and receive markers
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_aio.h"
 
 enum kind { RECEIVE, SLEEP };
 
@@ -241,6 +242,9 @@ tsm_receive_ready(tsm_proc_t* p)
     }
     if (Py_IS_TYPE((PyObject*)p->wait, &TsmAnyCall_Type)) {
         return tsm_anycall_ready(p);
+    }
+    if (Py_IS_TYPE((PyObject*)p->wait, &TsmAio_Type)) {
+        return tsm_aio_ready(p);
     }
     if ((p->flags & TSM_PF_TIMED_OUT) != 0) {
         return true;

@@ -18,7 +18,7 @@
  *                 sees one (a_native).
  * Source          DESIGN.md, three tiers; CPython's sys.monitoring (PEP 669)
  */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_aio.h"
 
 #include <stdlib.h>
 
@@ -293,6 +293,7 @@ void
 tsm_reds_tick(uint64_t now_ns)
 {
     bool python = false, native = false;
+    tsm_io_tick();
     tsm_mutex_lock(&tsm_sched.pool_lock);
     tsm_worker_t* w = tsm_sched.all;
     tsm_mutex_unlock(&tsm_sched.pool_lock);

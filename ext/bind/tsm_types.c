@@ -4,6 +4,7 @@
  * object per process would be touched by every thread (reference count contention).
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_aio.h"
 
 #include <stddef.h>
 
@@ -415,7 +416,8 @@ tsm_types_init(PyObject* module)
     PyTypeObject* types[] = {&TsmPid_Type, &TsmRef_Type, &TsmTimer_Type, &TsmExit_Type,
                              &TsmDown_Type, &TsmReceive_Type, &TsmShare_Type, &TsmMove_Type,
                              &TsmMethod_Type, &TsmBound_Type,
-                             &TsmAgentRef_Type, &TsmCall_Type, &TsmServer_Type, &TsmAnyCall_Type};
+                             &TsmAgentRef_Type, &TsmCall_Type, &TsmServer_Type, &TsmAnyCall_Type,
+                             &TsmIoLoop_Type, &TsmIoOp_Type, &TsmAio_Type};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (PyModule_AddType(module, types[i]) < 0) {
             return -1;

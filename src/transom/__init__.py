@@ -25,8 +25,10 @@ from transom import proc_lib as proc_lib
 from transom import sync as sync
 from transom import sys as sys
 from transom._agent import Agent as Agent
+from transom._aio import aio as aio
 from transom._call import gather as gather
 from transom._child import ChildSpec as ChildSpec
+from transom._core import Aio as Aio
 from transom._core import Call as Call
 from transom._core import Down as Down
 from transom._core import Exit as Exit

@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
 
 from transom import (
+    _aio,
     _call,
     _copying,
     _core,
@@ -22,6 +23,7 @@ from transom import (
     _instrument,
     _isolated_data,
     _isolated_pool,
+    _loop_thread,
     _process,
     _report,
     _serve,
@@ -66,6 +68,11 @@ _core._setup(
         "call_blocking": _call.blocking,
         "call_watch": _cycles.watch,
         "call_unwatch": _cycles.unwatch,
+        "aio_loop": _loop_thread.core_of,
+        "aio_outside": _aio.outside,
+        "aio_outside_stream": _aio.outside_stream,
+        "aio_blocking": _aio.blocking,
+        "aio_blocking_stream": _aio.blocking_stream,
         "Refused": _call.Refused,
         "server_dispatch": _serve.dispatch,
         "server_crashed": _serve.crashed,
@@ -85,6 +92,7 @@ def start(
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
     isolated_workers: int | None = None,
+    io_threads: int = 1,
 ) -> None:
     """Start the node and return; the program goes on beside it.
 
@@ -97,6 +105,8 @@ def start(
             functions, preempted processes, blocking calls.
         isolated_workers: How many OS processes ``isolated`` may use at once, 1 to 1,024. Default: one for each core,
             at least 2. None is started before the first call.
+        io_threads: Threads with event loops for ``aio`` and agents on the loop, 1 to 64. Each is started when it
+            is first used, and ended with the node.
 
     Raises:
         AlreadyRunning: A node runs in this OS process already.
@@ -113,6 +123,7 @@ def start(
     _check("max_threads", max_threads, 1, 1 << 20)
     workers = isolated_workers if isolated_workers is not None else max(2, _cores())
     _check("isolated_workers", workers, 1, 1024)
+    _check("io_threads", io_threads, 1, _loop_thread.MAX_LOOPS)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
     if _isolated_data.importing_main:
@@ -123,6 +134,7 @@ def start(
     with _lock:
         if _core._is_running():
             raise _errors.AlreadyRunning("a node is running in this program already; stop() it first")
+        _loop_thread.configure(io_threads)
         _core._start(slots, max_processes, max_threads, name if name is not None else "nonode")
         try:
             _instrument.activate()
@@ -188,8 +200,11 @@ def stop(timeout: float | None = None) -> None:
     with _lock:
         ended = _core._stop(min(GRACE_SECONDS, seconds / 2), seconds)
         _isolated_pool.close()
+        loops_ended = _loop_thread.stop_all(max(seconds / 2, 0.1))
         _instrument.deactivate()
         _gc.give_back()
+    if not loops_ended:
+        _log.warning("stop: an event loop is blocked by what runs on it; its thread is left behind")
     if not ended:
         _log.warning("stop: some threads are still in native code after %.1f s; they are left behind", seconds)
 
@@ -254,6 +269,7 @@ def run(
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
     isolated_workers: int | None = None,
+    io_threads: int = 1,
 ) -> T: ...
 @overload
 def run(
@@ -265,6 +281,7 @@ def run(
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
     isolated_workers: int | None = None,
+    io_threads: int = 1,
 ) -> T: ...
 def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
     """Start a node, run main(*args) as its first process, stop the node, and return main's value.

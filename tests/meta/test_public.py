@@ -15,13 +15,13 @@ from transom import _core  # type: ignore[attr-defined, unused-ignore]
 # Adding a name is a decision (a promise to keep it); so is taking one away.
 # fmt: off
 PUBLIC = {
-    "Agent", "AlreadyRunning", "AlreadyStarted", "Answer", "Backoff", "Call", "CallError", "CallTimeout",
+    "Agent", "Aio", "AlreadyRunning", "AlreadyStarted", "Answer", "Backoff", "Call", "CallError", "CallTimeout",
     "ChildExists", "ChildRunning", "ChildSpec", "Continuation", "Crash", "Down", "DuplicateChild",
     "DynamicSupervisor", "DynamicSupervisorRef", "Exit", "Exited", "ForkedError", "From", "Groups", "Killed",
     "NameTaken", "NoChild", "NoProcess", "NoTable", "NotInProcess", "NotOwner", "NotRunning", "PartitionSupervisor",
     "PartitionSupervisorRef", "Pid", "ProcessLimit", "PubSub", "Recovery", "Ref", "Registry", "SpawnOptions",
     "StartError", "Stop", "Supervisor", "SupervisorRef", "Table", "TableAccess", "TableTransfer", "Task", "TaskError",
-    "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "alias",
+    "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "aio", "alias",
     "as_completed", "cancel_timer", "continue_with", "counters", "current_pid", "defer", "demonitor",
     "detect_call_cycles", "exit", "gather", "gc_info", "hibernate", "idle_timeout", "instrument", "is_alive", "isolated",
     "isolated_info", "kill",
