@@ -20,3 +20,13 @@ What to read first: session.py, the happy path; then program.py, which has the p
     server.py      the server: aiohttp; raw.py: the same over a bare protocol, for load
     replies.py     what the model says, and its faults
 """
+
+from typing import Any
+
+
+async def main(*argv: str) -> Any:
+    """For ``transom run examples.llm:main [options]``."""
+    from .program import converse
+    from .settings import parse
+
+    await converse(parse(argv))

@@ -14,9 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-WORDS: Final = "the beam carries the house and the window above it lets letters through while nobody has to open the door ".split()
+WORDS: Final = (
+    "the beam carries the house and the window above it lets letters through while nobody has to open the door ".split()
+)
 FAULTS: Final = ("rate_limit", "error", "malformed", "hang_up", "slow", "stall")
-SLOW: Final = 10  # how many times longer a slow reply takes
+SLOW: Final = 5  # how many times longer a slow reply takes
 
 type Step = bytes | None  # None: cut the connection
 STALL: Final = b""  # say nothing more, and keep the connection

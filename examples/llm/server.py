@@ -25,9 +25,7 @@ def main(argv: Sequence[str]) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     faults = dict(options.fault or ())
-    manners = Manners(
-        options.tokens, options.seconds, options.tool_calls, options.retry_after, faults, options.seed
-    )
+    manners = Manners(options.tokens, options.seconds, options.tool_calls, options.retry_after, faults, options.seed)
     serve = serve_raw if options.raw else serve_aiohttp
     model = Model(manners)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
