@@ -29,8 +29,8 @@ def main(argv: Sequence[str]) -> None:
     serve = serve_raw if options.raw else serve_aiohttp
     model = Model(manners)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(serve(model, options.port))
-    print(json.dumps({"requests": model.requests, "broken": model.broken}), flush=True)
+        more = runner.run(serve(model, options.port))
+    print(json.dumps({"requests": model.requests, "broken": model.broken, **more}), flush=True)
 
 
 def loop_factory() -> Any:
@@ -76,7 +76,7 @@ async def until_stdin_ends() -> None:
         pass
 
 
-async def serve_raw(model: Model, port: int) -> None:
+async def serve_raw(model: Model, port: int) -> dict[str, float]:
     """With raw.py."""
     from .raw import Connection, Ticker
 
@@ -86,9 +86,10 @@ async def serve_raw(model: Model, port: int) -> None:
     )
     print(json.dumps({"port": server.sockets[0].getsockname()[1]}), flush=True)
     await until_stdin_ends()
+    return {"late_p99_ms": ticker.late_p99_ms()}
 
 
-async def serve_aiohttp(model: Model, port: int) -> None:
+async def serve_aiohttp(model: Model, port: int) -> dict[str, float]:
     """With aiohttp."""
     from aiohttp import web
 
@@ -128,6 +129,7 @@ async def serve_aiohttp(model: Model, port: int) -> None:
     print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
     await until_stdin_ends()
     await runner.cleanup()
+    return {}
 
 
 if __name__ == "__main__":
