@@ -649,6 +649,47 @@ BROADCAST = Scenario(
     claims=(ratio(1.0),),
 )
 
+AIO = Scenario(
+    name="aio",
+    title="aio: a ready awaitable, run on the event loop's thread for a process",
+    short="aio round trip",
+    about="A process awaits `aio(ready())`, again and again; then 1,000 processes do at once; then it reads a stream"
+    " that never waits. Beside it what asyncio has: a task of the same loop (no thread is crossed), and"
+    " run_coroutine_threadsafe between two loops, which crosses threads as aio does.",
+    metrics=(
+        Metric(key="ns", label="one at a time, ns"),
+        Metric(key="flight_ns", label="1,000 in flight, ns"),
+        Metric(key="item_ns", label="item of a stream, ns"),
+    ),
+    entries=(
+        transom(n=50_000, flight=1000),
+        peer("uvloop", "uvloop, create_task", scenario="aio-task", loop="uvloop", n=100_000, flight=1000),
+        peer("asyncio", "asyncio, create_task", scenario="aio-task", loop="stock", n=50_000, flight=1000),
+        peer("uvloop", "uvloop, threadsafe", scenario="aio-threadsafe", loop="uvloop", n=20_000, flight=1000),
+        peer("asyncio", "asyncio, threadsafe", scenario="aio-threadsafe", loop="stock", n=10_000, flight=1000),
+    ),
+    claims=(
+        Claim(
+            text="one at a time",
+            entry="transom",
+            over=None,
+            metric="ns",
+            sense="at most",
+            limit=15_000,
+            unit="ns",
+        ),
+        Claim(
+            text="1,000 in flight",
+            entry="transom",
+            over=None,
+            metric="flight_ns",
+            sense="at most",
+            limit=3_000,
+            unit="ns",
+        ),
+    ),
+)
+
 ALL = (
     HOP,
     SPLIT,
@@ -661,6 +702,7 @@ ALL = (
     TIMER,
     CALL,
     *COPIES,
+    AIO,
     AGENT_CALL,
     AGENT_MEMORY,
     PAIRS,

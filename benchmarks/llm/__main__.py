@@ -109,7 +109,10 @@ def measure(
             server.stdin.close()
         counts = json.loads(server.stdout.readline())
     time.sleep(1)  # thousands of sockets go
-    return {**json.loads(ran.stdout.splitlines()[-1]), "late_p99": counts["late_p99_ms"]}
+    result = json.loads(ran.stdout.splitlines()[-1])
+    # JSON of a side that has heard no token has null for the delays.
+    numbers = {name: math.nan if value is None else value for name, value in result.items()}
+    return {**numbers, "late_p99": counts["late_p99_ms"]}
 
 
 def line(cells: tuple[str, ...]) -> str:

@@ -115,7 +115,7 @@ if (!isMainThread) {
   const peak = resident();
   await Promise.race([all, sleep(1000 * (plan.seconds * 3.5 + 60))]);
   const good = found.filter((part) => part !== null), every = Float64Array.from(good.flat()).sort();
-  const at = (share) => every[Math.min(every.length - 1, Math.floor(share * every.length))];
+  const at = (share) => every[Math.min(every.length - 1, Math.floor(share * every.length))] ?? NaN;
   console.log(JSON.stringify({ completed: good.length, given_up: found.length - good.length,
     lost: plan.sessions - found.length, tokens: every.length, p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1),
     kib: (peak - before) / 1024 / plan.sessions, hog_turns: hogTurns }));

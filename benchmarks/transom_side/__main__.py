@@ -1,6 +1,7 @@
 from benchmarks import side
 from benchmarks.transom_side import (
     agents,
+    aio,
     call,
     copies,
     latency,
@@ -26,6 +27,7 @@ side.main(
         "timer": lifecycle.timer,
         "call": call.call,
         "copy": copies.copies,
+        "aio": aio.round_trip,
         "agent-call": agents.call,
         "agent-memory": agents.idle_bytes,
         "latency": latency.latency,

@@ -137,11 +137,13 @@ look(TsmIoOp* op, PyObject** value)
 {
     enum got got = GOT_NOTHING;
     bool tell = false;
-    if (op->nudge == NULL) { /* ours while `waiting` is unset; see below */
-        op->nudge = tsm_sig_new(TSM_SIG_TIMEOUT);
-    }
+    tsm_sig_t* spare = tsm_sig_new(TSM_SIG_TIMEOUT);
     tsm_mutex_lock(&op->lock);
     op->waiting = false;
+    if (op->nudge == NULL) {
+        op->nudge = spare;
+        spare = NULL;
+    }
     if (op->len > 0) {
         got = GOT_ITEM;
         *value = op->ring[op->head];
@@ -152,10 +154,16 @@ look(TsmIoOp* op, PyObject** value)
         *value = op->error;
         op->error = NULL;
         got = *value == NULL ? GOT_END : GOT_ERROR;
+    } else if (op->nudge == NULL) {
+        PyErr_NoMemory();
+        got = GOT_ERROR;
     } else {
         op->waiting = true;
     }
     tsm_mutex_unlock(&op->lock);
+    if (spare != NULL) {
+        tsm_sig_free(spare);
+    }
     if (tell) {
         (void)tsm_io_push(op->loop, &op->note);
     }
@@ -179,14 +187,10 @@ tsm_aio_ready(tsm_proc_t* p)
 static enum got
 step(tsm_proc_t* p, TsmAio* self, PyObject** value)
 {
-    if (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
+    if ((p->flags & TSM_PF_DEAD) != 0 || (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p))) {
         return GOT_NOTHING; /* dead: tsm_done raises */
     }
     enum got got = look(self->op, value);
-    if (got == GOT_NOTHING && self->op->nudge == NULL) {
-        PyErr_NoMemory();
-        got = GOT_ERROR;
-    }
     if (got == GOT_NOTHING && self->want != WANT_EXIT) {
         if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
             give_up(self);

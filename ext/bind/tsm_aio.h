@@ -27,9 +27,11 @@ typedef struct tsm_io_loop {
     tsm_inbox_t inbox; /* any thread; IDLE: write to the descriptor after the push */
     tsm_node_t* taken; /* loop thread: out of the inbox, not yet looked at */
     int fd, wake_fd;   /* the same where there is eventfd */
-    /* under tsm_io_lock (tsm_aio_loop.c) */
+    /* under the lock of tsm_aio_watch.c */
     PyThreadState* ts; /* of the loop's thread while it runs */
     struct tsm_io_loop* next;
+    bool looked_at; /* a look at its stack is under way: the thread stays */
+    bool probed;
 } TsmIoLoop;
 
 typedef struct {
@@ -72,6 +74,13 @@ extern PyTypeObject TsmIoLoop_Type, TsmIoOp_Type, TsmAio_Type;
 
 /* Takes no reference: the queue makes its own. False: the loop is closed. Any thread. */
 bool tsm_io_push(TsmIoLoop* loop, tsm_io_entry_t* entry);
+void tsm_io_wake(TsmIoLoop* loop);
+/* Methods of loops (tsm_aio_watch.c): the thread begins and ends; its stack, while others
+ * run; an exception for it. */
+PyObject* tsm_io_attach(PyObject* op, PyObject* none);
+PyObject* tsm_io_detach(PyObject* op, PyObject* none);
+PyObject* tsm_io_stack(PyObject* op, PyObject* none);
+PyObject* tsm_io_interrupt(PyObject* op, PyObject* error);
 /* Loops that sleep on unfinished work of the interpreter are woken. Monitor thread. */
 void tsm_io_tick(void);
 

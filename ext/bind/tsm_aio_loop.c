@@ -16,9 +16,6 @@
 #include <sys/eventfd.h>
 #endif
 
-static tsm_mutex_t tsm_io_lock;
-static TsmIoLoop* loops; /* whose threads run; under tsm_io_lock */
-
 /* ---- the descriptor ---- */
 
 static int
@@ -42,8 +39,8 @@ open_fds(TsmIoLoop* self)
 #endif
 }
 
-static void
-wake(TsmIoLoop* self)
+void
+tsm_io_wake(TsmIoLoop* self)
 {
     uint64_t one = 1;
     if (write(self->wake_fd, &one, sizeof(one)) < 0) {
@@ -59,7 +56,7 @@ tsm_io_push(TsmIoLoop* loop, tsm_io_entry_t* entry)
     PyObject* op = Py_NewRef(entry->op);
     switch (tsm_inbox_push_any(&loop->inbox, &entry->node)) {
     case TSM_PUSH_WOKE:
-        wake(loop);
+        tsm_io_wake(loop);
         return true;
     case TSM_PUSH_QUEUED:
         return true;
@@ -80,6 +77,7 @@ loop_new(PyTypeObject* type, PyObject* Py_UNUSED(args), PyObject* Py_UNUSED(kwar
     self->taken = NULL;
     self->ts = NULL;
     self->next = NULL;
+    self->looked_at = self->probed = false;
     self->fd = self->wake_fd = -1;
     tsm_inbox_open_owner(&self->inbox);
     (void)!tsm_inbox_sleep_owner(&self->inbox);
@@ -187,55 +185,13 @@ loop_close(PyObject* op, PyObject* Py_UNUSED(none))
     return list;
 }
 
-/* ---- pending work of the interpreter: a sleeping loop would sit on it ---- */
-
-static PyObject*
-loop_attach(PyObject* op, PyObject* Py_UNUSED(none))
-{
-    TsmIoLoop* self = (TsmIoLoop*)op;
-    tsm_mutex_lock(&tsm_io_lock);
-    if (self->ts == NULL) {
-        self->next = loops;
-        loops = self;
-    }
-    self->ts = PyThreadState_Get();
-    tsm_mutex_unlock(&tsm_io_lock);
-    Py_RETURN_NONE;
-}
-
-static PyObject*
-loop_detach(PyObject* op, PyObject* Py_UNUSED(none))
-{
-    TsmIoLoop* self = (TsmIoLoop*)op;
-    tsm_mutex_lock(&tsm_io_lock);
-    for (TsmIoLoop** at = &loops; *at != NULL; at = &(*at)->next) {
-        if (*at == self) {
-            *at = self->next;
-            break;
-        }
-    }
-    self->ts = NULL;
-    tsm_mutex_unlock(&tsm_io_lock);
-    Py_RETURN_NONE;
-}
-
-void
-tsm_io_tick(void)
-{
-    tsm_mutex_lock(&tsm_io_lock);
-    for (TsmIoLoop* loop = loops; loop != NULL; loop = loop->next) {
-        if (tsm_eval_pending(loop->ts) && tsm_is_detached(loop->ts)) {
-            wake(loop);
-        }
-    }
-    tsm_mutex_unlock(&tsm_io_lock);
-}
-
 static PyMethodDef loop_methods[] = {
     {"take", loop_take, METH_VARARGS, NULL},
     {"close", loop_close, METH_NOARGS, NULL},
-    {"attach", loop_attach, METH_NOARGS, NULL},
-    {"detach", loop_detach, METH_NOARGS, NULL},
+    {"attach", tsm_io_attach, METH_NOARGS, NULL},
+    {"detach", tsm_io_detach, METH_NOARGS, NULL},
+    {"stack", tsm_io_stack, METH_NOARGS, NULL},
+    {"interrupt", tsm_io_interrupt, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

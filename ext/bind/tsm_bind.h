@@ -45,6 +45,8 @@ typedef struct tsm_bind {
     PyObject* aio_outside_stream;  /* (aio) -> asynchronous iterator: the same for streams */
     PyObject* aio_blocking; /* (aio) -> the result: asked for in no process */
     PyObject* aio_blocking_stream; /* (aio) -> iterator, for plain functions */
+    PyObject* foreign_await; /* (what a body yielded) -> the exception for it */
+    PyObject* home_var;     /* context variable: the agent on the loop whose handler this is */
     PyObject* refused;      /* the class of an answer that is an error */
     PyObject* server_dispatch; /* (server, message) handles what is no plain call */
     PyObject* server_crashed;  /* (server, exception) -> coroutine: terminate, raise it */
@@ -196,6 +198,7 @@ int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
 void tsm_reds_tick(uint64_t now_ns);
+bool tsm_reds_native(void); /* a worker sits in native code: stopping the world takes long */
 void tsm_reds_interrupt(tsm_worker_t* w);
 void tsm_reds_calm(tsm_worker_t* w);
 /* Budget used up (or the slot lost) in user code. false: an exception is set. */

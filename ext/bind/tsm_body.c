@@ -194,16 +194,16 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
 
 /* ---- running ---- */
 
-/* The marker means one of our awaitables; anything else is a foreign one. */
+/* The marker means one of our awaitables; anything else belongs to asyncio or the like. */
 static int
 check_yielded(PyObject* yielded)
 {
     bool ours = yielded == tsm_bind.marker;
     if (!ours) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "a process awaited %.200s, which belongs to another event loop; inside a "
-                     "process await transom's own operations (receive, sleep, calls)",
-                     Py_TYPE(yielded)->tp_name);
+        PyObject* error = PyObject_CallOneArg(tsm_bind.foreign_await, yielded);
+        if (error != NULL) {
+            PyErr_SetRaisedException(error);
+        }
     }
     Py_DECREF(yielded);
     return ours ? 0 : -1;

@@ -237,7 +237,7 @@ take(tsm_proc_t* p, PyObject** value)
 static enum step
 step(tsm_proc_t* p, TsmCall* self, PyObject** value)
 {
-    if (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
+    if ((p->flags & TSM_PF_DEAD) != 0 || (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p))) {
         return WAITS; /* dead: tsm_done raises */
     }
     if (!self->begun) {

@@ -11,6 +11,7 @@
  *   probe: does it run Python      bit 6, a no-op     unavailable       bit 6
  *   counts of one thread's objects ob_ref_* fields    ob_refcnt         nothing counts as private
  *   locals of a returning frame    gi_iframe words    gi_iframe words   none are found
+ *   stack of another thread        frame words, with the world stopped (both)   none is found
  *   hiding bodies from collection  untracked          not done          not done
  *   exactly n references           split count read   ob_refcnt         as 3.13
  *   has the class changed          tp_version_tag     tp_version_tag    tp_version_tag
@@ -253,6 +254,56 @@ tsm_coro_locals(PyObject* coro, Py_ssize_t* n)
     (void)coro;
     *n = 0;
     return NULL;
+#endif
+}
+
+typedef struct {
+    PyCodeObject* code; /* one reference */
+    int offset;         /* of the instruction, for PyCode_Addr2Line */
+} tsm_frame_t;
+
+typedef struct {
+    PyThreadState* ts;
+    tsm_frame_t* frames;
+    int n, max;
+} tsm_stack_t;
+
+/* The innermost frames of a thread that cannot run meanwhile. Allocates nothing. */
+static inline void
+tsm_walk_stack(tsm_stack_t* stack)
+{
+#if TSM_CAN_RECLAIM
+    enum { EXECUTABLE = 0, PREVIOUS = 1, INSTRUCTION = 7 };
+    void** frame = (void**)(void*)stack->ts->current_frame;
+    for (; frame != NULL && stack->n < stack->max; frame = frame[PREVIOUS]) {
+        PyObject* code = frame[EXECUTABLE];
+        if (code != NULL && PyCode_Check(code)) { /* else: the C stack between two of Python's */
+            char* first = ((PyCodeObject*)code)->co_code_adaptive;
+            stack->frames[stack->n++] =
+                (tsm_frame_t){(PyCodeObject*)Py_NewRef(code), (int)((char*)frame[INSTRUCTION] - first)};
+        }
+    }
+#else
+    (void)stack;
+#endif
+}
+
+static inline int
+tsm_walk_stopped(PyObject* Py_UNUSED(op), void* stack)
+{
+    tsm_walk_stack(stack);
+    return 0; /* no further objects */
+}
+
+/* The same for a thread that runs: stops the world, which the visit of all objects does;
+ * see decision 0004 for when that may be. */
+static inline void
+tsm_stack_of(tsm_stack_t* stack)
+{
+#ifdef Py_GIL_DISABLED
+    PyUnstable_GC_VisitObjects(tsm_walk_stopped, stack);
+#else
+    tsm_walk_stack(stack); /* it waits for the GIL */
 #endif
 }
 

@@ -572,7 +572,8 @@ totals(void)
 PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
 "Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
 "exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
-"slots taken from native code), capped (wanted a thread at the cap), steals, and occupied: one\n"
+"slots taken from native code), capped (wanted a thread at the cap),\n"
+"thread_queue (plain functions that wait for a thread now, the cap being reached), steals, and occupied: one\n"
 "dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
 "\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
 "\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
@@ -593,9 +594,10 @@ py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     unsigned long long handovers = tsm_load_relaxed(&tsm_sched.a_handovers);
     unsigned long long capped = tsm_load_relaxed(&tsm_sched.a_capped);
     unsigned long long off = tsm_load_relaxed(&tsm_sched.a_offslot_runs);
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
+    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
         "slots", tsm_sched.slot_count, "threads", tsm_sched.worker_count,
         "max_threads", tsm_sched.max_tokens,
+        "thread_queue", tsm_inject_len_any(&tsm_sched.token_wait),
         "processes", (unsigned int)(spawned > died ? spawned - died : 0),
         "spawned", spawned, "exited", died, "run_queue", sum.queued, "switches", sum.switches,
         "preemptions", sum.preemptions, "handovers", handovers, "capped", capped,

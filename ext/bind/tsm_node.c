@@ -375,7 +375,7 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"aio_loop", &b->aio_loop}, {"aio_outside", &b->aio_outside},
         {"aio_outside_stream", &b->aio_outside_stream}, {"aio_blocking", &b->aio_blocking},
         {"aio_blocking_stream", &b->aio_blocking_stream},
-        {"call_unwatch", &b->call_unwatch}, {"Refused", &b->refused},
+        {"home_var", &b->home_var}, {"foreign_await", &b->foreign_await}, {"call_unwatch", &b->call_unwatch}, {"Refused", &b->refused},
         {"server_dispatch", &b->server_dispatch}, {"server_crashed", &b->server_crashed},
         {"server_after", &b->server_after}, {"server_refuse", &b->server_refuse},
         {"server_timeout", &b->s_timeout_message},

@@ -474,6 +474,13 @@ PyDoc_STRVAR(current_pid_doc, "current_pid()\n--\n\nThe Pid of the calling proce
 static PyObject*
 py_current_pid(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
+    PyObject* home = NULL;
+    if (tsm_self == NULL && PyContextVar_Get(tsm_bind.home_var, Py_None, &home) == 0 && home != Py_None) {
+        PyObject* pid = PyObject_GetAttrString(home, "pid");
+        Py_DECREF(home);
+        return pid;
+    }
+    Py_XDECREF(home);
     tsm_proc_t* p = tsm_here("current_pid()");
     return p == NULL ? NULL : tsm_pid_object(tsm_proc_pid(p));
 }

@@ -289,6 +289,12 @@ look_at(tsm_worker_t* w)
 }
 
 /* Monitor thread, detached. */
+bool
+tsm_reds_native(void)
+{
+    return tsm_load_relaxed(&known.a_native); /* relaxed: a mode, seen soon. */
+}
+
 void
 tsm_reds_tick(uint64_t now_ns)
 {

@@ -36,6 +36,7 @@ enum {
     S_DEFERRED = 4, /* the call is answered by somebody, some time */
     S_ENDING = 8,   /* terminate runs: the next exception is the end */
     S_LINKED = 16,  /* started by its parent with a link */
+    S_LOOP = 32,    /* its handlers run on an event loop: Python has them run */
 };
 
 static PyObject*
@@ -175,7 +176,7 @@ call_method(Server* self)
 static void
 handle(Server* self, PyObject* message, answer_t* answer)
 {
-    if (TSM_LIKELY(Py_IS_TYPE(message, &TsmCall_Type)) && (self->flags & S_DEBUG) == 0) {
+    if (TSM_LIKELY(Py_IS_TYPE(message, &TsmCall_Type)) && (self->flags & (S_DEBUG | S_LOOP)) == 0) {
         self->call = (TsmCall*)message;
         took(self, call_method(self), answer);
         return;

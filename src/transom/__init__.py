@@ -96,6 +96,9 @@ from transom._gc import gc_info as gc_info
 from transom._groups import Groups as Groups
 from transom._isolated import isolated as isolated
 from transom._isolated import isolated_info as isolated_info
+from transom._loop_agent import in_process as in_process
+from transom._loop_thread import io_info as io_info
+from transom._offload import offload as offload
 from transom._process import set_priority as set_priority
 from transom._process import spawn_opt as spawn_opt
 from transom._pubsub import PubSub as PubSub

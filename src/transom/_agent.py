@@ -20,7 +20,7 @@ from transom._operation import Operation
 _log = logging.getLogger("transom")
 
 # Called by the server, never by clients.
-CALLBACKS = ("init", "handle_info", "handle_continue", "handle_timeout", "terminate", "format_status")
+CALLBACKS = ("init", "handle_info", "handle_continue", "handle_timeout", "terminate", "format_status", "lifespan")
 # Of the class itself.
 RESERVED = ("start", "start_link", "start_monitor", "options", "at", "child")
 
@@ -44,6 +44,14 @@ class Agent:
     - ``terminate(self, reason)``: before it ends: it stopped, crashed, or its parent told it to while it traps exits.
       Not when it is killed.
     - ``format_status(self, state)``: what of its state reports and sys.get_status show.
+
+    ``class Client(Agent, loop=True)`` is an agent on the loop: its callbacks and methods, def or async def, run on an
+    event loop's thread (``loop=1``: on the second one, see ``io_threads`` of run), where asyncio code works as in any
+    asyncio program; they must not block. They all run in one task, which lasts as long as the agent; tasks they begin
+    are cancelled when it ends. Such a class may have one more callback:
+
+    - ``async def lifespan(self)``, with one ``yield``: what stands before it runs before init, what stands behind it,
+      in ``async with`` and ``finally`` blocks, at the end, also when the agent is killed.
 
     A plain ``def`` handler that blocks occupies an OS thread meanwhile; ``async def`` handlers that await do not.
 
@@ -70,8 +78,12 @@ class Agent:
     if TYPE_CHECKING:
         _transom_pid: _core.Pid  # references have it
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    _loop: int | None = None  # the event loop its handlers run on
+
+    def __init_subclass__(cls, *, loop: bool | int | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if loop is not None:
+            cls._loop = _loop_index(cls, loop)
         for name in RESERVED:
             if name in cls.__dict__:
                 raise TypeError(
@@ -172,6 +184,18 @@ class Agent:
     def child(cls, *args: Any, **kwargs: Any) -> ChildSpec:
         """A child specification for a supervisor: start_link with these arguments. Its id is the class's name."""
         return _start.Start(cls).child(*args, **kwargs)
+
+
+def _loop_index(cls: type[Agent], loop: bool | int) -> int | None:
+    if loop is True:
+        return 0
+    if loop is False:
+        return None
+    if type(loop) is not int:
+        raise TypeError(f"{cls.__qualname__}: loop= takes True or the number of a loop, not {type(loop).__name__}")
+    if not 0 <= loop < 64:
+        raise ValueError(f"{cls.__qualname__}: loop= takes the number of a loop, from 0 to 63, not {loop}")
+    return loop
 
 
 def _who(agent: Agent) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from transom import _errors
+from transom import _errors, _loop_agent
 
 if TYPE_CHECKING:
     from transom._loop_thread import LoopThread
@@ -23,8 +23,14 @@ type Op = Any  # _core._IoOp
 
 
 def factory(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-    """The loop's task factory."""
-    return asyncio.Task(coro, loop=loop, **options)
+    """The loop's task factory: tasks that an agent on the loop begins are the agent's."""
+    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+    context = options.get("context")
+    home = _loop_agent.current.get() if context is None else context.get(_loop_agent.current)
+    if home is not None and not task.done():
+        home.tasks.add(task)
+        task.add_done_callback(home.tasks.discard)
+    return task
 
 
 def serve(thread: LoopThread, op: Op) -> None:
@@ -46,13 +52,18 @@ def _begin(thread: LoopThread, op: Op) -> None:
         op.task = GONE
         _discard(what)
         return
-    task = asyncio.Task(_RUN[op.kind](op, what), loop=thread.loop, eager_start=True, context=op.context)
+    kind = type(what)
+    if kind is _loop_agent.Request or kind is _loop_agent.Answer:
+        what.home.post(op, what)
+        return
+    running = what.run(op, thread) if kind is _loop_agent.Home else _RUN[op.kind](op, what)
+    task = asyncio.Task(running, loop=thread.loop, eager_start=True, context=op.context)
     if task.done():
         op.task = GONE
     else:
         op.task = task
-        thread.tasks.add(task)
-        task.add_done_callback(thread.tasks.discard)
+        thread.tasks[task] = op
+        task.add_done_callback(thread.tasks.pop)
 
 
 def _let_on(op: Op) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from transom import _core, _errors, _io_task
+from transom import _core, _errors, _io_task, _loop_watch
 
 _log = logging.getLogger("transom")
 _lock = threading.Lock()
@@ -51,7 +51,10 @@ class LoopThread:
     def __init__(self, index: int) -> None:
         self.index = index
         self.core = _core._IoLoop()
-        self.tasks: set[asyncio.Task[Any]] = set()  # of operations; loop thread only
+        self.tasks: dict[asyncio.Task[Any], Any] = {}  # of operations; changed by the loop thread only
+        self.homes: set[Any] = set()  # of agents on the loop; the same
+        self.begun = 0  # operations
+        self.sign = _loop_watch.Sign(self)
         self.stopped = False
         self._closers: list[Callable[[], None]] = []
         self._ready = threading.Event()
@@ -122,6 +125,9 @@ class LoopThread:
             if operations is None:
                 return
             woken = False
+            self.begun += len(operations)
+            if _watch is not None and not _watch.awake.is_set():
+                _watch.awake.set()
             for operation in operations:
                 _io_task.serve(self, operation)
         self.loop.call_soon(self._look)
@@ -152,6 +158,7 @@ class LoopThread:
 
     async def _end_tasks(self) -> None:
         me = asyncio.current_task()
+        late: set[asyncio.Task[Any]] = set()
         for _ in range(3):  # a task may begin others while it ends
             tasks = [task for task in asyncio.all_tasks() if task is not me]
             if not tasks:
@@ -167,6 +174,7 @@ class LoopThread:
 
 # -- the node's loops --------------------------------------------------------------------------------------------------
 
+_watch: _loop_watch.Watch | None = None
 _threads: list[LoopThread | None] = [None]
 _cores: list[Any] = [None]
 
@@ -188,12 +196,15 @@ def loop_thread(index: int = 0) -> LoopThread:
         raise ValueError(
             f"there is no event loop {index}: the node has {len(_threads)}; start it with run(main, io_threads={index + 1})"
         )
+    global _watch
     with _lock:
         thread = _threads[index]
         if thread is None or thread.stopped:
             if not _core._is_running():
                 raise _errors.NotRunning("no node is running: call transom.run(main) or transom.start() first")
             thread = _threads[index] = LoopThread(index)
+            if _watch is None:
+                _watch = _loop_watch.Watch(running)
             _cores[index] = thread.core
         return thread
 
@@ -214,8 +225,43 @@ def running() -> list[LoopThread]:
 
 def stop_all(timeout: float) -> bool:
     """The node has stopped: end its loops. False: some thread did not end in time."""
+    global _watch
     with _lock:
         threads = running()
+        watch, _watch = _watch, None
         for index in range(len(_cores)):
             _cores[index] = None
+    if watch is not None:
+        watch.stop()
     return all([thread.stop(timeout) for thread in threads])
+
+
+def io_info() -> list[dict[str, Any]]:
+    """What the event loops of the node are doing.
+
+    Returns:
+        One dict for each loop that runs: ``loop`` (its number), ``kind`` (``"uvloop"`` or ``"asyncio"``), ``tasks``
+        (operations under way, agents on the loop among them), ``agents``, ``requests`` (operations begun, given up or
+        gone on with, since the start), ``blocked`` (how often something kept it from working for over 50 ms) and
+        ``longest_block`` (seconds).
+
+    Example:
+        >>> import asyncio, transom
+        >>> async def main():
+        ...     await transom.aio(asyncio.sleep(0))
+        ...     return [info["loop"] for info in transom.io_info()]
+        >>> transom.run(main)
+        [0]
+    """
+    return [
+        {
+            "loop": thread.index,
+            "kind": "asyncio" if type(thread.loop).__module__.startswith("asyncio") else "uvloop",
+            "tasks": len(thread.tasks),
+            "agents": len(thread.homes),
+            "requests": thread.begun,
+            "blocked": thread.sign.blocked,
+            "longest_block": thread.sign.longest,
+        }
+        for thread in running()
+    ]

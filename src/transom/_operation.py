@@ -8,8 +8,10 @@ process (a relay) runs the steps and brings the outcome out.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol
 
@@ -88,7 +90,7 @@ def _blocking[T](steps: Steps[T], timeout: float | None) -> T:
 class _Outcome:
     """How the steps came out; set once by the relay."""
 
-    def __init__(self, tell: Callable[[], None]) -> None:
+    def __init__(self, tell: Callable[[_Outcome], None]) -> None:
         self.done = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -96,7 +98,7 @@ class _Outcome:
 
     def finish(self, value: Any, error: BaseException | None) -> None:
         self.value, self.error, self.done = value, error, True
-        self._tell()
+        self._tell(self)
 
     def get(self) -> Any:
         if not self.done:
@@ -125,7 +127,7 @@ def _spawn_relay(steps: Steps[Any], outcome: _Outcome) -> _core.Pid:
 def result_outside[T](steps: Steps[T], timeout: float | None) -> T:
     """Run the steps in a relay while the calling thread, which is no process, waits."""
     ready = threading.Event()
-    outcome = _Outcome(ready.set)
+    outcome = _Outcome(lambda _: ready.set())
     relay = _spawn_relay(steps, outcome)
     end = None if timeout is None else time.monotonic() + timeout
     try:
@@ -141,26 +143,90 @@ def result_outside[T](steps: Steps[T], timeout: float | None) -> T:
 
 
 async def awaited_outside[T](steps: Steps[T]) -> T:
-    """The same for a coroutine of an asyncio program."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-
-    def tell() -> None:
-        try:
-            loop.call_soon_threadsafe(ready.set)
-        except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
-
-    outcome = _Outcome(tell)
+    """The same for a coroutine of an asyncio program. When it is cancelled, the relay is; not what the relay asked."""
+    bridge = _bridge(asyncio.get_running_loop())
+    outcome = _Outcome(bridge.tell)
     relay = _spawn_relay(steps, outcome)
+    future = bridge.expect(outcome, relay)
     try:
-        while not outcome.done:
-            try:
-                await asyncio.wait_for(ready.wait(), POLL_SECONDS)
-            except TimeoutError:
-                if not _core._is_running() or not _core.is_alive(relay):
-                    break
+        await future
         return outcome.get()  # type: ignore[no-any-return]
     finally:
+        bridge.forget(outcome)
         if not outcome.done and _core._is_running():
             _core.kill(relay)
+
+
+class _Bridge:
+    """Between processes and one asyncio loop of the program: outcomes cross in batches, one wake-up for each batch."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._lock = threading.Lock()
+        self._told: list[_Outcome] = []  # under the lock; when it is not empty the loop knows
+        self._waiting: dict[_Outcome, tuple[asyncio.Future[None], _core.Pid]] = {}  # the loop's thread only
+        self._look: asyncio.TimerHandle | None = None
+
+    def tell(self, outcome: _Outcome) -> None:
+        """Any thread: it is done."""
+        with self._lock:
+            first = not self._told
+            self._told.append(outcome)
+        if first:
+            loop = self._loop()
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                if loop is not None:
+                    loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        with self._lock:
+            told, self._told = self._told, []
+        for outcome in told:
+            self._end(outcome)
+
+    def _end(self, outcome: _Outcome) -> None:
+        entry = self._waiting.get(outcome)
+        if entry is not None and not entry[0].done():
+            entry[0].set_result(None)
+
+    def expect(self, outcome: _Outcome, relay: _core.Pid) -> asyncio.Future[None]:
+        """A future that is done when outcome is, or the relay has gone without one."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting[outcome] = (future, relay)
+        if outcome.done:
+            future.set_result(None)
+        elif self._look is None:
+            self._look = loop.call_later(POLL_SECONDS, self._look_after)
+        return future
+
+    def forget(self, outcome: _Outcome) -> None:
+        self._waiting.pop(outcome, None)
+        if not self._waiting and self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _look_after(self) -> None:
+        """Relays end without a word when the node stops."""
+        self._look = asyncio.get_running_loop().call_later(POLL_SECONDS, self._look_after)
+        running = _core._is_running()
+        for outcome, (_, relay) in list(self._waiting.items()):
+            if not running or not _core.is_alive(relay):
+                self._end(outcome)
+
+
+_bridges: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Bridge] = weakref.WeakKeyDictionary()
+_bridges_lock = threading.Lock()
+_mine = threading.local()
+
+
+def _bridge(loop: asyncio.AbstractEventLoop) -> _Bridge:
+    last: tuple[Any, _Bridge] | None = getattr(_mine, "last", None)
+    if last is not None and last[0]() is loop:
+        return last[1]
+    with _bridges_lock:
+        bridge = _bridges.get(loop)
+        if bridge is None:
+            bridge = _bridges[loop] = _Bridge(loop)
+    _mine.last = (weakref.ref(loop), bridge)
+    return bridge

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Any
 
-from transom import _core
+from transom import _core, _loop_agent
 from transom._core import Pid, Ref
 from transom._values import PRIORITIES, Priority, SpawnOptions
 
@@ -81,6 +81,8 @@ def own_context(context: Context) -> Context:
     Values are shared as asyncio's tasks share them, with one exception: the decimal context is changed in
     place by ordinary code (``getcontext().prec = 9``), so the child gets its own, as a new thread would.
     """
+    if context.get(_loop_agent.current) is not None:
+        context.run(_loop_agent.current.set, None)  # it is no handler of that agent
     for variable, value in context.items():
         if variable.name == "decimal_context":
             context.run(variable.set, value.copy())

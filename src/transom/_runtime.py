@@ -19,10 +19,12 @@ from transom import (
     _core,
     _cycles,
     _errors,
+    _foreign,
     _gc,
     _instrument,
     _isolated_data,
     _isolated_pool,
+    _loop_agent,
     _loop_thread,
     _process,
     _report,
@@ -68,6 +70,8 @@ _core._setup(
         "call_blocking": _call.blocking,
         "call_watch": _cycles.watch,
         "call_unwatch": _cycles.unwatch,
+        "foreign_await": _foreign.foreign_await,
+        "home_var": _loop_agent.current,
         "aio_loop": _loop_thread.core_of,
         "aio_outside": _aio.outside,
         "aio_outside_stream": _aio.outside_stream,
@@ -232,6 +236,7 @@ class _Outcome:
             if isinstance(reason, _values.Crash):
                 self.error.__cause__ = reason.exception
         elif not (isinstance(error, _errors.Stop) and error.reason == "normal"):
+            _foreign.note_no_loop(error)
             self.error = error
 
 

@@ -6,9 +6,10 @@ The flags are those of ext/bind/tsm_server.c.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
-from transom import _core, _errors, _report, _sys, _values
+from transom import _core, _errors, _loop_agent, _report, _sys, _values
 from transom._call import Refused
 
 AFTER = 1  # the handler asked for something beside its answer
@@ -16,6 +17,7 @@ DEBUG = 2  # sys watches every message
 DEFERRED = 4  # the call is answered later, by whom ever
 ENDING = 8
 LINKED = 16  # started with a link: an exit of the parent ends it
+LOOP = _loop_agent.LOOP
 
 type Server = Any  # _core._Server
 
@@ -42,14 +44,27 @@ def _handle(server: Server, message: Any) -> Any:
     kind = type(message)
     if kind is _core.Call:
         args, kwargs = message._arguments()
-        return getattr(agent, message._method)(*args, **kwargs)
+        if server.flags & LOOP and not isinstance(agent, message._owner):
+            return refuse(server, message)
+        return _call(server, getattr(agent, message._method), *args, **kwargs)
     if message is TIMEOUT:
-        return agent.handle_timeout()
+        return _call(server, agent.handle_timeout)
     if kind is _sys.Request:
         return _sys.handle(server, message)
     if kind is _core.Exit and server.flags & LINKED and message.sender == _parent():
         raise _errors.Stop(message.reason)
-    return agent.handle_info(message)
+    if kind is _loop_agent.Job:
+        return message.as_message()
+    if kind is _loop_agent.Over:
+        raise message.error
+    return _call(server, agent.handle_info, message)
+
+
+def _call(server: Server, method: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """A handler of the agent: here, or on its loop."""
+    if server.flags & LOOP:
+        return _loop_agent.perform(server, method, args, kwargs)
+    return method(*args, **kwargs)
 
 
 def _parent() -> Any:
@@ -78,7 +93,7 @@ async def after(server: Server) -> None:
     """What a handler asked for beside its answer: first to continue, then to stop."""
     extra = server.extra or {}
     if "continue" in extra:
-        result = server.agent.handle_continue(extra.pop("continue"))
+        result = _call(server, server.agent.handle_continue, extra.pop("continue"))
         if inspect.iscoroutine(result):
             await result
     if "stop" in extra:
@@ -90,9 +105,11 @@ async def crashed(server: Server, error: BaseException) -> None:
     reason = error.reason if isinstance(error, _errors.Stop) else _values.make_crash(error)
     if not _is_ordinary(reason):
         _describe(server)
-    result = server.agent.terminate(reason)
-    if inspect.iscoroutine(result):
-        await result
+    if not _loop_agent.is_over(server):
+        result = _call(server, server.agent.terminate, reason)
+        if inspect.iscoroutine(result):
+            await result
+        _loop_agent.leave(server)
     raise error
 
 

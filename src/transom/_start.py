@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 
-from transom import _core, _proc_lib, _process, _serve, _turn
+from transom import _core, _loop_agent, _proc_lib, _process, _serve, _turn
 from transom._child import ChildSpec
 from transom._core import Pid, Ref
 from transom._operation import Operation
@@ -147,8 +147,11 @@ async def _boot(
     me = _proc_lib.begin(origin, ack)
     try:
         agent = object.__new__(kind)
-        server = _turn.booting[me] = _core._Server(agent, _serve.LINKED if linked else 0)
-        result = agent.init(*args, **kwargs)
+        flags = (_serve.LINKED if linked else 0) | (0 if kind._loop is None else _serve.LOOP)
+        server = _turn.booting[me] = _core._Server(agent, flags)
+        if kind._loop is not None:
+            await _loop_agent.enter(server, agent, me, kind._loop)
+        result = _serve._call(server, agent.init, *args, **kwargs)
         if inspect.iscoroutine(result):
             await result
         _proc_lib.init_ack(kind._reference(me))

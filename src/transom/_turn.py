@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from transom import _core, _errors
+from transom import _core, _errors, _loop_agent
 from transom._serve import AFTER, DEFERRED
 
 booting: dict[_core.Pid, _core._Server] = {}  # agents whose init runs
@@ -30,9 +30,17 @@ class From:
 def _current(what: str) -> _core._Server:
     server = _core._server()
     if server is None:
-        server = booting.get(_core.current_pid())
+        home = _loop_agent.current.get()
+        server = booting.get(_core.current_pid()) if home is None else _of_handler(what, home)
     if server is None:
         raise _errors.NotInProcess(f"{what}() is for the methods and callbacks of an Agent; the caller is none")
+    return server
+
+
+def _of_handler(what: str, home: _loop_agent.Home) -> _core._Server:
+    if not home.busy:
+        raise RuntimeError(f"{what}() is for handlers; no handler of the agent is running, only a task it began")
+    server: _core._Server = home.server
     return server
 
 

@@ -8,6 +8,8 @@ import traceback as _traceback
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from transom import _foreign
+
 Priority = Literal["low", "normal", "high", "max"]
 PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "max")
 
@@ -107,6 +109,7 @@ _HOME = os.path.dirname(__file__) + os.sep
 
 def make_crash(exception: BaseException) -> Crash:
     """The Crash of an exception just caught: a detached copy and the traceback's text."""
+    _foreign.note_no_loop(exception)
     frames = exception.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_HOME):
         frames = frames.tb_next  # ours, around the program's

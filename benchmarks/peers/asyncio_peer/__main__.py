@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.peers.asyncio_peer import latency, lifecycle, memory, messages, pauses
+from benchmarks.peers.asyncio_peer import bridging, latency, lifecycle, memory, messages, pauses
 
 side.main(
     {
@@ -9,6 +9,8 @@ side.main(
         "down": lifecycle.spawn_down,
         "timer": lifecycle.timer,
         "call": lifecycle.call,
+        "aio-task": bridging.task,
+        "aio-threadsafe": bridging.threadsafe,
         "latency": latency.latency,
         "bytes": memory.idle_bytes,
         "million": memory.million,

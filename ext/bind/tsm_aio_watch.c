@@ -1,0 +1,147 @@
+/* tsm_aio_watch.c - looking after the threads of event loops from outside.
+ *
+ * What it is      Garbage that waits for a sleeping loop is brought to its notice; a loop
+ *                 that is blocked can be asked for its stack, and interrupted. Who asks,
+ *                 and when, is in transom/_loop_watch.py.
+ * Protocol: stack A thread must stand still to be looked at, so the world is stopped. That
+ *                 lasts as long as the longest native call of any thread, so it is done
+ *                 only when the thread is detached, or answered a probe (tsm_compat.h),
+ *                 and no scheduler thread is known to sit in native code.
+ * Where tested    tests/semantics/test_loop_watch.py
+ */
+#include "bind/tsm_aio.h"
+
+#define MAX_FRAMES 64
+
+static tsm_mutex_t watch_lock;
+static TsmIoLoop* loops; /* whose threads run; under watch_lock */
+
+/* ---- pending work of the interpreter: a sleeping loop would sit on it ---- */
+
+PyObject*
+tsm_io_attach(PyObject* op, PyObject* Py_UNUSED(none))
+{
+    TsmIoLoop* self = (TsmIoLoop*)op;
+    tsm_mutex_lock(&watch_lock);
+    if (self->ts == NULL) {
+        self->next = loops;
+        loops = self;
+    }
+    self->ts = PyThreadState_Get();
+    tsm_mutex_unlock(&watch_lock);
+    Py_RETURN_NONE;
+}
+
+/* Takes the lock at a moment when nobody looks at the thread's stack. */
+static void
+lock_unwatched(TsmIoLoop* self)
+{
+    tsm_event_t never = {0};
+    tsm_mutex_lock(&watch_lock);
+    while (self->looked_at) {
+        tsm_mutex_unlock(&watch_lock);
+        Py_BEGIN_ALLOW_THREADS
+        (void)tsm_event_wait(&never, 100000);
+        Py_END_ALLOW_THREADS
+        tsm_mutex_lock(&watch_lock);
+    }
+}
+
+PyObject*
+tsm_io_detach(PyObject* op, PyObject* Py_UNUSED(none))
+{
+    TsmIoLoop* self = (TsmIoLoop*)op;
+    lock_unwatched(self);
+    for (TsmIoLoop** at = &loops; *at != NULL; at = &(*at)->next) {
+        if (*at == self) {
+            *at = self->next;
+            break;
+        }
+    }
+    self->ts = NULL;
+    tsm_mutex_unlock(&watch_lock);
+    Py_RETURN_NONE;
+}
+
+void
+tsm_io_tick(void)
+{
+    tsm_mutex_lock(&watch_lock);
+    for (TsmIoLoop* loop = loops; loop != NULL; loop = loop->next) {
+        if (tsm_eval_pending(loop->ts) && tsm_is_detached(loop->ts)) {
+            tsm_io_wake(loop);
+        }
+    }
+    tsm_mutex_unlock(&watch_lock);
+}
+
+/* ---- the stack of a blocked loop ---- */
+
+/* May the world be stopped for it? If so the thread stays until looked_at is unset. */
+static PyThreadState*
+begin_look(TsmIoLoop* self)
+{
+    PyThreadState* ts = NULL;
+    tsm_mutex_lock(&watch_lock);
+    if (self->ts != NULL && !tsm_reds_native()) {
+        bool still = tsm_is_detached(self->ts) || (self->probed && tsm_probe_answered(self->ts));
+        self->probed = !still;
+        if (still) {
+            ts = self->ts;
+            self->looked_at = true;
+        } else {
+            tsm_probe_set(self->ts);
+        }
+    }
+    tsm_mutex_unlock(&watch_lock);
+    return ts;
+}
+
+static PyObject*
+frames_as_list(tsm_stack_t* stack)
+{
+    PyObject* list = PyList_New(0);
+    for (int i = 0; i < stack->n; i++) {
+        tsm_frame_t* frame = &stack->frames[i];
+        int line = PyCode_Addr2Line(frame->code, frame->offset);
+        PyObject* entry = list == NULL ? NULL : Py_BuildValue("(Oi)", (PyObject*)frame->code, line);
+        if (list != NULL && (entry == NULL || PyList_Append(list, entry) < 0)) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(entry);
+        Py_DECREF(frame->code);
+    }
+    return list;
+}
+
+/* stack() -> [(code, line), ...], innermost first; None: not now, ask again. Another thread. */
+PyObject*
+tsm_io_stack(PyObject* op, PyObject* Py_UNUSED(none))
+{
+    TsmIoLoop* self = (TsmIoLoop*)op;
+    tsm_frame_t frames[MAX_FRAMES];
+    tsm_stack_t stack = {.ts = begin_look(self), .frames = frames, .max = MAX_FRAMES};
+    if (stack.ts == NULL) {
+        Py_RETURN_NONE;
+    }
+    tsm_stack_of(&stack);
+    tsm_mutex_lock(&watch_lock);
+    self->looked_at = false;
+    tsm_mutex_unlock(&watch_lock);
+    return frames_as_list(&stack);
+}
+
+/* interrupt(exception class or None): raise it in the loop's thread when it next runs
+ * Python code; None takes it back. */
+PyObject*
+tsm_io_interrupt(PyObject* op, PyObject* error)
+{
+    TsmIoLoop* self = (TsmIoLoop*)op;
+    unsigned long id = 0;
+    tsm_mutex_lock(&watch_lock);
+    if (self->ts != NULL) {
+        id = self->ts->thread_id;
+    }
+    tsm_mutex_unlock(&watch_lock);
+    return PyBool_FromLong(id != 0 && PyThreadState_SetAsyncExc(id, error == Py_None ? NULL : error) != 0);
+}

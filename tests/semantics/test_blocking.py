@@ -1,0 +1,66 @@
+"""Blocking code in plain functions and handlers: others go on, threads are bounded, the rest queues."""
+
+from __future__ import annotations
+
+import threading
+
+import transom
+from tests.support import in_node, take, until
+
+
+class Quick(transom.Agent):
+    def ping(self) -> str:
+        return "pong"
+
+
+@in_node(schedulers=1, max_threads=3, check=False)
+async def test_plain_functions_beyond_the_cap_queue() -> None:
+    me = transom.current_pid()
+    gate = threading.Event()
+    quick = await Quick.start_link()
+
+    def body(i: int) -> None:
+        gate.wait()
+        me.send(i)
+
+    for i in range(12):
+        transom.spawn(body, i)
+    await until(lambda: transom.node_info()["thread_queue"] == 9)
+    info = transom.node_info()
+    assert info["capped"] >= 9 and info["max_threads"] == 3
+    assert len(info["occupied"]) == 3
+    for _ in range(20):
+        assert await quick.ping.options(timeout=20)() == "pong"
+    gate.set()
+    assert sorted([await take(int) for _ in range(12)]) == list(range(12))
+    await until(lambda: transom.node_info()["thread_queue"] == 0)
+
+
+@in_node(schedulers=1, max_threads=3, check=False)
+async def test_queued_functions_can_be_killed() -> None:
+    gate = threading.Event()
+    started = [transom.spawn_monitor(gate.wait) for _ in range(8)]
+    await until(lambda: transom.node_info()["thread_queue"] == 5)
+    for pid, _ in started[3:]:
+        transom.kill(pid)
+    gate.set()
+    reasons = [(await take(ref)).reason for _, ref in started]
+    assert sorted(map(str, reasons)) == ["killed"] * 5 + ["normal"] * 3
+
+
+@in_node(schedulers=1, max_threads=8, check=False)
+async def test_blocking_handlers_leave_the_others_alone() -> None:
+    gate = threading.Event()
+
+    class Blocking(transom.Agent):
+        def work(self) -> str:
+            gate.wait()
+            return "done"
+
+    quick = await Quick.start_link()
+    agents = [await Blocking.start_link() for _ in range(8)]
+    calls = [agent.work.options(timeout=60)().send() for agent in agents]
+    for _ in range(20):
+        assert await quick.ping.options(timeout=20)() == "pong"
+    gate.set()
+    assert [await call for call in calls] == ["done"] * 8
