@@ -3,7 +3,8 @@
 The server (examples/llm, over a bare protocol) and each side are OS processes of their own on the same machine. Each token
 carries the time at which it was sent, so its delay is what lies between the server's write and the session: the kernel, the
 client's parsing, and the runtime. "server late" is by how much the server itself was behind its plan: when that is large the
-machine has too little for the load, and the delays say nothing about a runtime.
+machine has too little for the load, and the delays say nothing about a runtime. CPU per token holds on a busy machine, too: two
+cores give 2,000,000 us a second to the server, the side and the kernel's part of both. With hogs it includes theirs.
 """
 
 from __future__ import annotations
@@ -32,8 +33,20 @@ SIDES: dict[str, tuple[list[str], str]] = {
     "node": (["node", str(ROOT / "benchmarks/llm/side_node.mjs")], "inline"),
     "node-workers": (["node", str(ROOT / "benchmarks/llm/side_node.mjs")], "threads"),
 }
-COLUMNS = ("completed", "given_up", "lost", "p50", "p99", "p999", "max", "kib", "hog_turns")
-HEAD = ("side", "done", "given up", "lost", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "KiB/session", "hog turns")
+COLUMNS = ("completed", "given_up", "lost", "p50", "p99", "p999", "max", "kib", "hog_turns", "cpu")
+HEAD = (
+    "side",
+    "done",
+    "given up",
+    "lost",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "max ms",
+    "KiB/session",
+    "hog turns",
+    "CPU us/token",
+)
 
 
 def main() -> int:
@@ -50,7 +63,7 @@ def main() -> int:
     for case in options.cases:
         faults, hogs = CASES[case]
         print(f"\n{case}: {', '.join(faults) or 'no faults'}; {'hogs' if hogs != 'none' else 'no hogs'}")
-        print(line(HEAD), "server late p99 ms", flush=True)
+        print(line(HEAD), " server: late p99 ms, CPU us/token", flush=True)
         for side in options.sides:
             if hogs == "none" and side in ("asyncio-threads", "node-workers"):
                 continue  # the same as without
@@ -65,7 +78,7 @@ def main() -> int:
             cells = (
                 f"{result[name]:.1f}" if isinstance(result[name], float) else str(result[name]) for name in COLUMNS
             )
-            print(line((side, *cells)), f"{result['late_p99']:.1f}{again}", flush=True)
+            print(line((side, *cells)), f" {result['late_p99']:.0f}, {result['server_cpu']:.1f}{again}", flush=True)
     return 0
 
 
@@ -88,6 +101,7 @@ def measure(
 ) -> dict[str, Any]:
     """Start a server and a side, and wait for both."""
     command, effort = SIDES[side]
+    before = processor_seconds()
     serving = [sys.executable, "-m", "examples.llm.server", "--raw", *(f"--fault={fault}" for fault in faults)]
     server = subprocess.Popen(serving, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert server.stdin is not None and server.stdout is not None
@@ -101,10 +115,12 @@ def measure(
                 ramp=max(1.0, sessions / 1000),
                 hogs="none" if hogs == "none" else effort,
             )
+            spent = processor_seconds()
             limit = plan.ramp + plan.seconds * 5 + 120
             ran = subprocess.run(
                 [*command, as_text(plan)], stdout=subprocess.PIPE, text=True, cwd=ROOT, timeout=limit, check=True
             )
+            spent = processor_seconds() - spent
         finally:
             server.stdin.close()
         counts = json.loads(server.stdout.readline())
@@ -112,7 +128,19 @@ def measure(
     result = json.loads(ran.stdout.splitlines()[-1])
     # JSON of a side that has heard no token has null for the delays.
     numbers = {name: math.nan if value is None else value for name, value in result.items()}
-    return {**numbers, "late_p99": counts["late_p99_ms"]}
+    tokens = max(1, result["tokens"])
+    return {
+        **numbers,
+        "late_p99": counts["late_p99_ms"],
+        "cpu": spent * 1e6 / tokens,
+        "server_cpu": (processor_seconds() - before - spent) * 1e6 / tokens,
+    }
+
+
+def processor_seconds() -> float:
+    """Of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def line(cells: tuple[str, ...]) -> str:

@@ -32,24 +32,22 @@ async def stream(plan: Plan, user: str, messages: list[dict[str, Any]]) -> Async
     try:
         writer.write(head + body)
         await _begin(reader)
-        while line := await reader.readline():
-            if line.startswith(b"data: {"):
-                chunk = json.loads(line[6:])
-                yield chunk["sent"], chunk["choices"][0]["finish_reason"]
-            elif line.startswith(b"data: [DONE]"):
+        while True:
+            # An event and the frame of its chunk, in one read.
+            block = await reader.readuntil(b"\n\n")
+            text = block[block.index(b"data: ") + 6 :]
+            if text.startswith(b"[DONE]"):
                 return
-        raise ConnectionError("the reply was cut")
+            chunk = json.loads(text)
+            yield chunk["sent"], chunk["choices"][0]["finish_reason"]
     finally:
         writer.transport.abort()
 
 
 async def _begin(reader: asyncio.StreamReader) -> None:
-    status = int((await reader.readline()).split()[1])
-    wait = 1.0
-    while (line := await reader.readline()) not in (b"\r\n", b""):
-        name, _, value = line.partition(b":")
-        if name == b"retry-after":
-            wait = float(value)
+    first, *lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+    status = int(first.split()[1])
+    wait = next((float(line[12:]) for line in lines if line.startswith(b"retry-after:")), 1.0)
     if status != 200:
         raise Refused(status, wait)
 

@@ -23,7 +23,7 @@ async def session(plan: Plan, number: int, results: list[bytes | None]) -> None:
             return
         except Refused as error:
             pause = max(wait, error.wait)
-        except (OSError, ValueError, KeyError, TimeoutError, asyncio.IncompleteReadError):
+        except (OSError, EOFError, ValueError, KeyError, TimeoutError):  # IncompleteReadError is an EOFError
             pause = wait
         if attempt < plan.attempts:
             await asyncio.sleep(pause * random.uniform(0.8, 1))
