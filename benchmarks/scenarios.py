@@ -215,6 +215,35 @@ CALL = Scenario(
     rounds=7,
 )
 
+ACCOUNTING = Scenario(
+    name="accounting",
+    title="making and dropping objects, with a memory account and without",
+    short="objects, with max_heap over without",
+    about="One turn makes and drops a list, a dict, an instance, a str and a float; `blocks` a bytearray of"
+    " 200 bytes and nothing else. The same loop in a process without a limit, with one, and without one while"
+    " another process has one (`beside`), in turn in one run; the ratio is the median over the rounds."
+    " Without any limit in the node nothing is in place, so that there is nothing to measure.",
+    metrics=(
+        Metric(key="objects_ratio", label="on / off", digits=2),
+        Metric(key="objects_beside_ratio", label="beside / off", digits=2),
+        Metric(key="raw_ratio", label="blocks, on / off", digits=2),
+        Metric(key="objects_off", label="ns, off"),
+        Metric(key="objects_on", label="ns, on"),
+    ),
+    entries=(transom(n=300_000, blocks=5),),
+    claims=(
+        Claim(
+            text="an account costs little",
+            entry="transom",
+            over=None,
+            metric="objects_ratio",
+            sense="at most",
+            limit=1.3,
+        ),
+    ),
+    rounds=3,
+)
+
 
 def copying(kind: str, what: str, *, promised: bool) -> Scenario:
     """A message that has to be copied (or, frozen, need not be), against copies made by hand."""
@@ -703,6 +732,7 @@ ALL = (
     CALL,
     *COPIES,
     AIO,
+    ACCOUNTING,
     AGENT_CALL,
     AGENT_MEMORY,
     PAIRS,

@@ -1,5 +1,6 @@
 from benchmarks import side
 from benchmarks.transom_side import (
+    accounting,
     agents,
     aio,
     call,
@@ -25,6 +26,7 @@ side.main(
         "restart": supervision.restart,
         "children": supervision.children,
         "timer": lifecycle.timer,
+        "accounting": accounting.accounting,
         "call": call.call,
         "copy": copies.copies,
         "aio": aio.round_trip,

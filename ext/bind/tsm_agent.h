@@ -64,4 +64,8 @@ PyObject* tsm_server_agent(tsm_proc_t* p);
 /* What Python keeps with a server: a dict or None. New reference. */
 PyObject* tsm_server_extra(tsm_proc_t* p);
 
+/* What a server or a call leads to, neither of which the collector tracks; others: nothing.
+ * The arguments of a call that was sent never change. */
+void tsm_agent_visit(PyObject* op, visitproc visit, void* arg);
+
 #endif

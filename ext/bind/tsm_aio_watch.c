@@ -102,7 +102,7 @@ frames_as_list(tsm_stack_t* stack)
 {
     PyObject* list = PyList_New(0);
     for (int i = 0; i < stack->n; i++) {
-        tsm_frame_t* frame = &stack->frames[i];
+        tsm_seen_frame_t* frame = &stack->frames[i];
         int line = PyCode_Addr2Line(frame->code, frame->offset);
         PyObject* entry = list == NULL ? NULL : Py_BuildValue("(Oi)", (PyObject*)frame->code, line);
         if (list != NULL && (entry == NULL || PyList_Append(list, entry) < 0)) {
@@ -119,7 +119,7 @@ PyObject*
 tsm_io_stack(PyObject* op, PyObject* Py_UNUSED(none))
 {
     TsmIoLoop* self = (TsmIoLoop*)op;
-    tsm_frame_t frames[MAX_FRAMES];
+    tsm_seen_frame_t frames[MAX_FRAMES];
     tsm_stack_t stack = {.ts = begin_look(self), .frames = frames, .max = MAX_FRAMES};
     if (stack.ts == NULL) {
         Py_RETURN_NONE;

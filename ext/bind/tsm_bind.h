@@ -29,12 +29,13 @@ typedef struct tsm_pyworker {
 typedef struct tsm_bind {
     /* exceptions and callables of transom/, set once by _core._setup */
     PyObject *not_in_process, *not_running, *no_process, *name_taken, *process_limit;
-    PyObject *forked_error, *not_owner, *killed, *stop, *copy_error;
+    PyObject *forked_error, *not_owner, *killed, *stop, *copy_error, *queue_full;
     PyObject* make_crash; /* (exception) -> Crash */
     PyObject* report;     /* (pid, reason, info) logs one crash report */
     PyObject* discover;   /* (code, later) -> bool: is it agent code? */
     PyObject* demand;     /* (on) -> None: watch library code, too */
     PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
+    PyObject *report_heap, *report_queue; /* log the end of a process over its limit */
     PyObject* call_error;   /* (call, reason) -> CallError */
     PyObject* call_outside; /* (call) -> iterator: awaited in no process */
     PyObject* call_blocking; /* (call) -> the answer: asked for in no process */
@@ -61,7 +62,7 @@ typedef struct tsm_bind {
     PyObject* safepoint;  /* an empty Python function */
     /* interned strings */
     PyObject *s_normal, *s_kill, *s_killed, *s_noproc, *s_noconnection, *s_shutdown;
-    PyObject *s_timeout, *s_calling_self;
+    PyObject *s_timeout, *s_calling_self, *s_queue_full;
     PyObject *s_down, *s_throw, *s_close, *s_disable;
     PyObject *s_deepcopy, *s_reduce_ex, *s_setstate, *s_dict, *s_append;
     PyObject* four;       /* the int 4: protocol of __reduce_ex__ */
@@ -97,6 +98,8 @@ PyObject* tsm_ref_object(uint64_t id, tsm_pid_t owner);
 PyObject* tsm_exit_object(PyObject* sender, PyObject* reason);
 PyObject* tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag);
 PyObject* tsm_record_tuple(PyObject* record); /* the fields of an Exit or Down */
+PyObject* tsm_record_reason(PyObject* record); /* user mode: its own copy */
+PyObject* tsm_record_reason_shared(PyObject* record); /* what others may hold, too */
 PyObject* tsm_record_make(PyTypeObject* type, PyObject* const* fields);
 int tsm_types_init(PyObject* module);
 
@@ -144,6 +147,12 @@ tsm_pid_t tsm_as_pid(PyObject* op, const char* what);
 
 PyObject* tsm_send(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
 
+/* send met a full queue: refuses or waits. Takes sig (tsm_full.c). */
+PyObject* tsm_post_full(tsm_pid_t pid, tsm_sig_t* sig);
+/* A call that the queue of pid had no room for: true, sent all the same, since its sender waits anyway
+ * (on_full="wait"); false: refused. Takes sig. Inside the runtime. */
+bool tsm_call_full(tsm_pid_t pid, tsm_sig_t* sig);
+
 /* ---- bodies (tsm_body.c) ---- */
 enum tsm_run tsm_body_run(tsm_worker_t* w, tsm_proc_t* p);
 void tsm_body_release(tsm_proc_t* p);
@@ -180,6 +189,25 @@ PyObject* tsm_sync_sleep(PyObject* self, PyObject* arg);
 PyObject* tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver);
 int tsm_delay_ns(PyObject* seconds, const char* what, uint64_t* ns);
 
+/* ---- limits (tsm_account.c); p has TSM_PF_LIMITED but where that is said ---- */
+/* Not yet limited; nobody knows the pid. max_heap 0, max_queue 0: none. NOMEM. */
+int tsm_limits_set(tsm_proc_t* p, int64_t max_heap, uint32_t max_queue, int on_full);
+void tsm_limits_release(tsm_proc_t* p);
+void tsm_limits_mail(tsm_proc_t* p, tsm_sig_t* msg);
+void tsm_limits_sent(PyObject* copy); /* any caller */
+bool tsm_limits_over(tsm_proc_t* p);
+void tsm_limits_turn_begin(tsm_proc_t* p);
+void tsm_limits_adopt(void);
+void tsm_limits_turn_end(void);
+/* Inside the runtime: measures, and ends p when it holds too much. on_stack: its frames are
+ * on this thread. */
+void tsm_limits_enforce(tsm_worker_t* w, tsm_proc_t* p, bool on_stack);
+void tsm_limits_ended(tsm_worker_t* w, tsm_proc_t* p);
+/* For reports, any p: -1, 0, 0 without a limit. */
+int64_t tsm_limits_used(const tsm_proc_t* p);
+int64_t tsm_limits_max(const tsm_proc_t* p);
+int64_t tsm_limits_buffers(const tsm_proc_t* p);
+
 /* ---- the rest of the module's functions, one file each ---- */
 /* A message signal with a copy of message; NULL with an exception. */
 tsm_sig_t* tsm_message_new(PyObject* message, uint64_t alias, bool priority);
@@ -188,6 +216,7 @@ PyObject* tsm_post(tsm_pid_t pid, tsm_sig_t* sig);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
+extern PyMethodDef tsm_nodeinfo_methods[];
 extern PyMethodDef tsm_copy_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_data_methods[];
@@ -201,6 +230,7 @@ void tsm_reds_tick(uint64_t now_ns);
 bool tsm_reds_native(void); /* a worker sits in native code: stopping the world takes long */
 void tsm_reds_interrupt(tsm_worker_t* w);
 void tsm_reds_calm(tsm_worker_t* w);
+bool tsm_reds_is_native(void); /* a thread sits in attached native code: stop no world */
 /* Budget used up (or the slot lost) in user code. false: an exception is set. */
 bool tsm_reds_slow(tsm_worker_t* w);
 /* Waits detached for an event of our own; 0, or -1 with an exception (signals). */

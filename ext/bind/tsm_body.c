@@ -341,8 +341,8 @@ unwind(tsm_worker_t* w, tsm_proc_t* p)
     tsm_user_end(w);
 }
 
-enum tsm_run
-tsm_body_run(tsm_worker_t* w, tsm_proc_t* p)
+static enum tsm_run
+run_body(tsm_worker_t* w, tsm_proc_t* p)
 {
     if (p->wait != NULL && (p->flags & TSM_PF_DEAD) == 0 && !tsm_receive_ready(p)) {
         return TSM_RUN_WAIT;
@@ -356,6 +356,9 @@ tsm_body_run(tsm_worker_t* w, tsm_proc_t* p)
         unwind(w, p);
     } else {
         p->flags |= TSM_PF_STARTED;
+        if (TSM_UNLIKELY((p->flags & TSM_PF_LIMITED) != 0)) {
+            tsm_limits_adopt();
+        }
         if ((p->flags & TSM_PF_SERVER) != 0) {
             how = tsm_server_run(w, p);
         } else {
@@ -370,9 +373,33 @@ tsm_body_run(tsm_worker_t* w, tsm_proc_t* p)
     return how;
 }
 
+static enum tsm_run
+run_limited(tsm_worker_t* w, tsm_proc_t* p)
+{
+    if (tsm_limits_over(p)) {
+        tsm_limits_enforce(w, p, false);
+    }
+    tsm_limits_turn_begin(p);
+    enum tsm_run how = run_body(w, p);
+    tsm_limits_turn_end();
+    if (how == TSM_RUN_ENDED) {
+        tsm_limits_ended(w, p);
+    }
+    return how;
+}
+
+enum tsm_run
+tsm_body_run(tsm_worker_t* w, tsm_proc_t* p)
+{
+    return TSM_LIKELY((p->flags & TSM_PF_LIMITED) == 0) ? run_body(w, p) : run_limited(w, p);
+}
+
 void
 tsm_body_release(tsm_proc_t* p)
 {
+    if (TSM_UNLIKELY((p->flags & TSM_PF_LIMITED) != 0)) {
+        tsm_limits_release(p);
+    }
     void* held[3] = {p->body, p->context, p->wait};
     p->body = p->context = p->wait = NULL;
     for (int i = 0; i < 3; i++) {

@@ -260,11 +260,11 @@ tsm_coro_locals(PyObject* coro, Py_ssize_t* n)
 typedef struct {
     PyCodeObject* code; /* one reference */
     int offset;         /* of the instruction, for PyCode_Addr2Line */
-} tsm_frame_t;
+} tsm_seen_frame_t;
 
 typedef struct {
     PyThreadState* ts;
-    tsm_frame_t* frames;
+    tsm_seen_frame_t* frames;
     int n, max;
 } tsm_stack_t;
 
@@ -280,7 +280,7 @@ tsm_walk_stack(tsm_stack_t* stack)
         if (code != NULL && PyCode_Check(code)) { /* else: the C stack between two of Python's */
             char* first = ((PyCodeObject*)code)->co_code_adaptive;
             stack->frames[stack->n++] =
-                (tsm_frame_t){(PyCodeObject*)Py_NewRef(code), (int)((char*)frame[INSTRUCTION] - first)};
+                (tsm_seen_frame_t){(PyCodeObject*)Py_NewRef(code), (int)((char*)frame[INSTRUCTION] - first)};
         }
     }
 #else

@@ -1,4 +1,4 @@
-/* tsm_info.c - looking at processes and at the node.
+/* tsm_info.c - looking at processes.
  *
  * Protocol        A question about another process keeps the order of signals: what the
  *                 asker sent before has acted when the answer is made. A sleeping target
@@ -9,6 +9,8 @@
 #include "bind/tsm_bind.h"
 
 #include "base/tsm_clock.h"
+#include "mem/tsm_arena.h"
+#include "proc/tsm_qlimit.h"
 
 #include <stdlib.h>
 
@@ -189,10 +191,65 @@ get_messages(tsm_proc_t* p)
     return list;
 }
 
+/* Its struct and blocks of the pool, exactly: envelopes, relations, the timer, options. */
+static size_t
+native_bytes(tsm_proc_t* p)
+{
+    size_t bytes = sizeof(*p) + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES
+                   + tsm_hmap_bytes(&p->rels);
+    for (tsm_sig_t* msg = p->mb_first; msg != NULL; msg = tsm_sig_next(msg)) {
+        bytes += msg->kind <= TSM_SIG_TIMEOUT ? TSM_MSG_BYTES : TSM_SIG_BYTES;
+    }
+    bytes += p->cold != NULL ? sizeof(tsm_cold_t) : 0;
+    return bytes + (p->timer != NULL ? sizeof(tsm_ptimer_t) : 0);
+}
+
+static PyObject*
+get_native_memory(tsm_proc_t* p)
+{
+    return PyLong_FromSize_t(native_bytes(p));
+}
+
+/* Bytes charged to it, when it has a limit. */
+static PyObject*
+get_total_heap_size(tsm_proc_t* p)
+{
+    int64_t used = tsm_limits_used(p);
+    return used < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(used);
+}
+
+static PyObject*
+get_max_heap_size(tsm_proc_t* p)
+{
+    int64_t max = tsm_limits_max(p);
+    return max == 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(max);
+}
+
+static PyObject*
+get_buffer_memory(tsm_proc_t* p)
+{
+    return PyLong_FromLongLong(tsm_limits_buffers(p));
+}
+
+static PyObject*
+get_max_queue(tsm_proc_t* p)
+{
+    tsm_qlimit_t* q = tsm_qlimit_of(p);
+    return q == NULL ? Py_NewRef(Py_None) : PyLong_FromUnsignedLong(tsm_load_relaxed(&q->a_max)); /* relaxed: a report. */
+}
+
+static PyObject*
+get_dropped(tsm_proc_t* p)
+{
+    tsm_qlimit_t* q = tsm_qlimit_of(p);
+    return PyLong_FromUnsignedLongLong(q == NULL ? 0 : tsm_load_relaxed(&q->a_dropped)); /* relaxed: a report. */
+}
+
 static PyObject*
 get_memory(tsm_proc_t* p)
 {
-    size_t bytes = sizeof(*p) + p->mb_len * 32u + tsm_hmap_count(&p->rels) * (size_t)TSM_SIG_BYTES;
+    int64_t used = tsm_limits_used(p);
+    size_t bytes = native_bytes(p) + (used > 0 ? (size_t)used : 0);
     PyObject* body = p->body;
     if (body != NULL && PyCoro_CheckExact(body)) {
         bytes += (size_t)(Py_TYPE(body)->tp_basicsize + Py_SIZE(body) * Py_TYPE(body)->tp_itemsize);
@@ -228,6 +285,12 @@ static const struct {
     {"initial_call", get_initial_call, false},
     {"current_function", get_current_function, false},
     {"memory", get_memory, false},
+    {"native_memory", get_native_memory, false},
+    {"total_heap_size", get_total_heap_size, false},
+    {"max_heap_size", get_max_heap_size, false},
+    {"buffer_memory", get_buffer_memory, false},
+    {"max_queue", get_max_queue, false},
+    {"dropped", get_dropped, false},
     {"thread", get_thread, false},
     {"messages", get_messages, true},
 };
@@ -402,10 +465,33 @@ PyDoc_STRVAR(process_info_doc, "process_info(pid, /, *items)\n--\n\n"
 "Items: status (\"running\", \"runnable\", \"waiting\", \"blocked\": in native code, off its slot),\n"
 "message_queue_len, links, monitors, monitored_by, trap_exit, priority, reductions,\n"
 "registered_name, label, parent, ancestors (nearest first; of processes started through\n"
-"proc_lib), initial_call, current_function, memory (bytes, without what\n"
-"its objects hold), thread (OS thread id it occupies, or None), messages (only when named).\n\n"
+"proc_lib), initial_call, current_function, memory (bytes: native_memory, its coroutine, and\n"
+"total_heap_size), native_memory (its struct, envelopes, links, monitors, timer),\n"
+"total_heap_size (charged to it, buffer_memory included; None without max_heap), max_heap_size,\n"
+"buffer_memory (numpy data, with max_heap), max_queue, dropped (messages, see SpawnOptions),\n"
+"thread (OS thread id it occupies, or None), messages (only when named).\n\n"
 "May wait until a running pid reaches its next safe point; other processes go on.\n\n"
 "Raises:\n    ValueError: An unknown item.\n\nSource: erlang:process_info/2.");
+
+/* The messages are the other process's: what is shown of them is a copy, but of what only
+ * share() could send. -1: exception. */
+static int
+own_messages(PyObject* answer)
+{
+    PyObject* list = PyDict_Check(answer) ? PyDict_GetItemString(answer, "messages") : NULL;
+    for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(list); i++) {
+        PyObject* copy = tsm_copy(PyList_GET_ITEM(list, i), "a message");
+        if (copy == NULL && !PyErr_ExceptionMatches(PyExc_TypeError)) {
+            return -1;
+        }
+        if (copy == NULL) {
+            PyErr_Clear();
+            continue;
+        }
+        PyList_SetItem(list, i, copy);
+    }
+    return 0;
+}
 
 static PyObject*
 py_process_info(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
@@ -426,6 +512,9 @@ py_process_info(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
     }
     PyObject* answer = ask(pid, items);
     Py_XDECREF(items);
+    if (answer != NULL && own_messages(answer) < 0) {
+        Py_CLEAR(answer);
+    }
     return answer;
 }
 
@@ -486,137 +575,9 @@ py_processes(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     return list;
 }
 
-/* ---- the node ---- */
-
-typedef struct {
-    tsm_pid_t pid;
-    uint64_t tid, since_ns;
-    uint32_t how;
-    bool alive;
-} occupant_t;
-
-/* A snapshot without Python objects: taken under the pool's lock. */
-static size_t
-occupants(occupant_t* out, size_t room)
-{
-    size_t n = 0;
-    tsm_mutex_lock(&tsm_sched.pool_lock);
-    for (tsm_worker_t* w = tsm_sched.all; w != NULL; w = w->all_next) {
-        /* relaxed, all: a report; process memory is type-stable. */
-        tsm_proc_t* p = tsm_load_relaxed(&w->a_proc);
-        uint32_t how = tsm_load_relaxed(&w->a_occupied);
-        if (p == NULL || how == TSM_OCC_NONE) {
-            continue;
-        }
-        bool alive = !tsm_inbox_is_dead(&p->inbox);
-        if (!alive && how == TSM_OCC_BLOCKED) {
-            how = TSM_OCC_ABANDONED;
-        }
-        if (n < room) {
-            out[n] = (occupant_t){tsm_proc_pid(p), tsm_load_relaxed(&w->a_tid), /* relaxed: as above. */
-                                  tsm_load_relaxed(&w->a_since_ns), how, alive};
-        }
-        n++;
-    }
-    tsm_mutex_unlock(&tsm_sched.pool_lock);
-    return n;
-}
-
-static PyObject*
-occupied_list(void)
-{
-    static const char* const names[] = {"none", "parked", "blocked", "waiting", "abandoned"};
-    size_t room = tsm_sched.worker_count + 16u;
-    occupant_t* found = PyMem_New(occupant_t, room);
-    PyObject* list = found == NULL ? PyErr_NoMemory() : PyList_New(0);
-    size_t n = list == NULL ? 0 : occupants(found, room);
-    uint64_t now_ns = tsm_now_ns();
-    for (size_t i = 0; list != NULL && i < n && i < room; i++) {
-        double seconds = (double)(now_ns - found[i].since_ns) / 1e9;
-        PyObject* item = Py_BuildValue("{s:N,s:O,s:K,s:s,s:d}", "pid", tsm_pid_object(found[i].pid),
-            "alive", found[i].alive ? Py_True : Py_False, "thread_id", (unsigned long long)found[i].tid,
-            "kind", names[found[i].how], "seconds", seconds);
-        if (item == NULL || PyList_Append(list, item) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(item);
-    }
-    PyMem_Free(found);
-    return list;
-}
-
-typedef struct {
-    unsigned long long switches, preemptions, steals, queued;
-} totals_t;
-
-static totals_t
-totals(void)
-{
-    totals_t sum = {0, 0, 0, 0};
-    for (uint32_t i = 0; i < tsm_sched.slot_count; i++) {
-        tsm_slot_t* slot = &tsm_sched.slots[i];
-        /* relaxed, all: statistics. */
-        sum.switches += tsm_load_relaxed(&slot->a_switches);
-        sum.preemptions += tsm_load_relaxed(&slot->a_preemptions);
-        sum.steals += tsm_load_relaxed(&slot->a_steals);
-        for (int q = 0; q < TSM_QUEUES; q++) {
-            sum.queued += tsm_runq_len_any(&slot->runq[q]);
-        }
-    }
-    for (int q = 0; q < TSM_QUEUES; q++) {
-        sum.queued += tsm_inject_len_any(&tsm_sched.inject[q]);
-    }
-    return sum;
-}
-
-PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
-"Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
-"exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
-"slots taken from native code), capped (wanted a thread at the cap),\n"
-"thread_queue (plain functions that wait for a thread now, the cap being reached), steals, and occupied: one\n"
-"dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
-"\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
-"\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
-
-static PyObject*
-py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
-{
-    if (!tsm_check_running()) {
-        return NULL;
-    }
-    PyObject* occupied = occupied_list();
-    if (occupied == NULL) {
-        return NULL;
-    }
-    totals_t sum = totals();
-    /* relaxed, all: statistics. */
-    unsigned long long spawned = tsm_ptab_spawned_any(), died = tsm_ptab_died_any();
-    unsigned long long handovers = tsm_load_relaxed(&tsm_sched.a_handovers);
-    unsigned long long capped = tsm_load_relaxed(&tsm_sched.a_capped);
-    unsigned long long off = tsm_load_relaxed(&tsm_sched.a_offslot_runs);
-    return Py_BuildValue("{s:I,s:I,s:I,s:I,s:I,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:K,s:N}",
-        "slots", tsm_sched.slot_count, "threads", tsm_sched.worker_count,
-        "max_threads", tsm_sched.max_tokens,
-        "thread_queue", tsm_inject_len_any(&tsm_sched.token_wait),
-        "processes", (unsigned int)(spawned > died ? spawned - died : 0),
-        "spawned", spawned, "exited", died, "run_queue", sum.queued, "switches", sum.switches,
-        "preemptions", sum.preemptions, "handovers", handovers, "capped", capped,
-        "offslot_runs", off, "steals", sum.steals, "occupied", occupied);
-}
-
-/* _activity() -> (turns of processes, live processes), for the monitor's decisions. */
-static PyObject*
-py_activity(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
-{
-    unsigned long long spawned = tsm_ptab_spawned_any(), died = tsm_ptab_died_any();
-    return Py_BuildValue("(KK)", totals().switches, spawned > died ? spawned - died : 0ULL);
-}
-
 PyMethodDef tsm_info_methods[] = {
-    {"_activity", py_activity, METH_NOARGS, NULL},
     {"process_info", (PyCFunction)(void (*)(void))py_process_info, METH_FASTCALL, process_info_doc},
     {"is_alive", py_is_alive, METH_O, is_alive_doc},
     {"processes", py_processes, METH_NOARGS, processes_doc},
-    {"node_info", py_node_info, METH_NOARGS, node_info_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -363,13 +363,15 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"NotInProcess", &b->not_in_process}, {"NotRunning", &b->not_running},
         {"NoProcess", &b->no_process}, {"NameTaken", &b->name_taken},
         {"ProcessLimit", &b->process_limit}, {"ForkedError", &b->forked_error},
-        {"NotOwner", &b->not_owner}, {"Killed", &b->killed}, {"Stop", &b->stop},
+        {"NotOwner", &b->not_owner}, {"QueueFull", &b->queue_full}, {"Killed", &b->killed}, {"Stop", &b->stop},
         {"make_crash", &b->make_crash}, {"report", &b->report}, {"discover", &b->discover},
         {"demand", &b->demand},
         {"housekeeping", &b->housekeeping}, {"classify", &b->classify},
         {"explain_copy", &b->explain_copy}, {"move_array", &b->move_array},
         {"copyreg_table", &b->copyreg_table},
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
+        {"DISABLE", &b->s_disable}, {"report_heap", &b->report_heap},
+        {"report_queue", &b->report_queue},
         {"call_error", &b->call_error}, {"call_outside", &b->call_outside},
         {"call_blocking", &b->call_blocking}, {"call_watch", &b->call_watch},
         {"aio_loop", &b->aio_loop}, {"aio_outside", &b->aio_outside},
@@ -409,6 +411,7 @@ tsm_node_init(void)
         || intern(&b->s_setstate, "__setstate__") < 0 || intern(&b->s_append, "append") < 0
         || intern(&b->s_timeout, "timeout") < 0
         || intern(&b->s_calling_self, "calling_self") < 0
+        || intern(&b->s_queue_full, "queue_full") < 0
         || (b->four = PyLong_FromLong(4)) == NULL) {
         return -1;
     }
@@ -422,7 +425,8 @@ tsm_node_init(void)
     b->marker = (PyObject*)&TsmReceive_Type;
     tsm_hooks = (tsm_hooks_t){.term_ref = term_ref, .term_unref = term_unref,
                               .term_equal = term_equal, .info = tsm_info_hook,
-                              .ready = tsm_ready_any, .poke = tsm_poke_any};
+                              .ready = tsm_ready_any, .poke = tsm_poke_any,
+                              .mail = tsm_limits_mail};
     tsm_ptimer_init();
     return 0;
 }

@@ -38,6 +38,9 @@ tsm_message_new(PyObject* message, uint64_t alias, bool priority)
         PyErr_NoMemory();
         return NULL;
     }
+    if (TSM_UNLIKELY(copy != message)) {
+        tsm_limits_sent(copy);
+    }
     sig->term = copy;
     sig->ref = alias;
     sig->flags = priority ? TSM_SIGF_PRIORITY : 0;
@@ -60,27 +63,32 @@ tsm_post(tsm_pid_t pid, tsm_sig_t* sig)
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* me = w == NULL ? NULL : tsm_worker_proc(w);
     bool dead = false;
+    int rc = TSM_OK;
     if (me != NULL && !tsm_in_runtime(w)) {
         tsm_op_begin(w);
         dead = (me->flags & TSM_PF_DEAD) != 0;
         tsm_charge(w, 1);
         if (TSM_LIKELY(!dead)) {
-            (void)tsm_signal_any(pid, sig);
+            rc = tsm_signal_any(pid, sig);
         } else {
             tsm_bury(sig);
         }
         tsm_op_end(w);
     } else {
-        (void)tsm_signal_any(pid, sig);
+        rc = tsm_signal_any(pid, sig);
     }
     if (TSM_UNLIKELY(tsm_has_buried())) {
         tsm_flush();
+    }
+    if (TSM_UNLIKELY(rc == TSM_E_FULL)) {
+        return tsm_post_full(pid, sig);
     }
     return TSM_UNLIKELY(dead) ? tsm_raise_killed() : Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(send_doc, "send(dest, message, /, *, priority=False)\n--\n\n"
-"Send message to dest; returns at once, also when dest is dead.\n\n"
+"Send message to dest; returns at once, also when dest is dead. Only to a process spawned\n"
+"with on_full=\"wait\" whose queue is full it waits for room.\n\n"
 "dest is a Pid, an alias Ref, a registered name, or (name, node). The message is copied\n"
 "unless it is deeply immutable (numbers, str, bytes, Pids, tuples of them, functions,\n"
 "classes); see share() and move(). With priority=True a receiver that opted in (alias or monitor made with\n"
@@ -88,7 +96,9 @@ PyDoc_STRVAR(send_doc, "send(dest, message, /, *, priority=False)\n--\n\n"
 "Raises:\n"
 "    NoProcess: dest is a name nobody has registered.\n"
 "    TypeError: The message holds something that cannot be copied (the text names the way to\n"
-"        it, and nothing is sent), or dest is no address.\n\n"
+"        it, and nothing is sent), or dest is no address.\n"
+"    QueueFull: dest has max_queue messages waiting and refuses more (on_full=\"reject\"), or\n"
+"        the caller cannot wait for it (on_full=\"wait\"); see SpawnOptions.\n\n"
 "Source: erlang:send/2,3.");
 
 PyObject*
@@ -117,6 +127,7 @@ tsm_send(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* 
     if (sig == NULL) {
         return NULL;
     }
+    sig->flags |= TSM_SIGF_ASKS;
     return tsm_post(pid, sig);
 }
 

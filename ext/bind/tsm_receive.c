@@ -523,6 +523,9 @@ sync_wait(Receive* self, const char* what)
         rc = receive_step(p, self, &message);
     }
     while (rc == 0 && (rc = tsm_wait_threaded(tsm_self)) == TSM_OK) {
+        if (TSM_UNLIKELY((p->flags & TSM_PF_LIMITED) != 0) && tsm_limits_over(p)) {
+            tsm_limits_enforce(tsm_self, p, true);
+        }
         if ((p->flags & TSM_PF_DEAD) != 0) {
             break;
         }

@@ -128,7 +128,12 @@ tsm_reds_slow(tsm_worker_t* w)
         tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: own counter. */
         return true;
     }
-    bool alive = tsm_preempt(w) || (p->flags & TSM_PF_ENDING) != 0;
+    bool alive = tsm_preempt(w);
+    if (TSM_UNLIKELY((p->flags & TSM_PF_LIMITED) != 0) && tsm_limits_over(p)) {
+        tsm_limits_enforce(w, p, true);
+        alive = (p->flags & TSM_PF_DEAD) == 0;
+    }
+    alive |= (p->flags & TSM_PF_ENDING) != 0;
     tsm_op_end(w);
     if (tsm_has_buried()) {
         tsm_flush();
@@ -238,6 +243,12 @@ void
 tsm_reds_calm(tsm_worker_t* w)
 {
     (void)PyThreadState_SetAsyncExc(((tsm_pyworker_t*)w->py)->ts->thread_id, NULL);
+}
+
+bool
+tsm_reds_is_native(void)
+{
+    return tsm_load_relaxed(&known.a_native) != 0; /* relaxed: a mode. */
 }
 
 /* Runs something attached on the monitor thread. */

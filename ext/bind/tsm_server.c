@@ -89,6 +89,22 @@ tsm_server_extra(tsm_proc_t* p)
     return Py_NewRef(extra == NULL ? Py_None : extra);
 }
 
+void
+tsm_agent_visit(PyObject* op, visitproc visit, void* arg)
+{
+    if (Py_IS_TYPE(op, &TsmServer_Type)) {
+        Server* self = (Server*)op;
+        PyObject* held[4] = {self->agent, self->coro, (PyObject*)self->call, self->extra};
+        for (int i = 0; i < 4; i++) {
+            (void)visit(held[i], arg);
+        }
+    } else if (Py_IS_TYPE(op, &TsmCall_Type)) {
+        for (Py_ssize_t i = 1; i <= Py_SIZE(op); i++) {
+            (void)visit(((TsmCall*)op)->args[i], arg);
+        }
+    }
+}
+
 /* ---- answering ---- */
 
 typedef struct {

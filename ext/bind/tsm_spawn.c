@@ -6,6 +6,9 @@ typedef struct {
     uint8_t priority;
     PyObject* name;  /* str or NULL */
     PyObject* label; /* str or NULL */
+    int64_t max_heap;   /* bytes; 0: no limit */
+    uint32_t max_queue; /* messages; 0: no limit */
+    int on_full;        /* enum tsm_on_full */
 } options_t;
 
 /* The code a call of fn would run, when fn is a plain function or method. */
@@ -148,6 +151,11 @@ prepare(tsm_proc_t* p, PyObject* body, bool coroutine, PyObject* context, const 
             return -1;
         }
         p->cold->label = Py_NewRef(options->label);
+    }
+    if (TSM_UNLIKELY((options->max_heap | options->max_queue) != 0)
+        && tsm_limits_set(p, options->max_heap, options->max_queue, options->on_full) < 0) {
+        PyErr_NoMemory();
+        return -1;
     }
     return options->name == NULL ? 0 : set_name(p, options->name);
 }
@@ -329,12 +337,13 @@ py_spawn_monitor(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, Py
     return spawn(&monitor, args, n, kwnames);
 }
 
-/* _spawn_opt(link, monitor, name, priority, trap_exit, pinned, label, fn, *args, **kwargs);
+/* _spawn_opt(link, monitor, name, priority, trap_exit, pinned, label, max_heap, max_queue, on_full,
+ * fn, *args, **kwargs);
  * the Python side has checked the options. */
 static PyObject*
 py_spawn_opt(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
-    enum { OPTIONS = 7 };
+    enum { OPTIONS = 10 };
     if (n < OPTIONS) {
         return PyErr_Format(PyExc_TypeError, "spawn_opt() needs options and a function");
     }
@@ -346,6 +355,9 @@ py_spawn_opt(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObje
         .trap_exit = args[4] == Py_True,
         .pinned = args[5] == Py_True,
         .label = args[6] == Py_None ? NULL : args[6],
+        .max_heap = PyLong_AsLongLong(args[7]),
+        .max_queue = (uint32_t)PyLong_AsUnsignedLong(args[8]),
+        .on_full = (int)PyLong_AsLong(args[9]),
     };
     if (PyErr_Occurred()) {
         return NULL;

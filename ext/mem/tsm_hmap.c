@@ -183,6 +183,12 @@ tsm_hmap_iter_remove(tsm_hmap_iter_t* it)
     it->map->count--;
 }
 
+size_t
+tsm_hmap_bytes(const tsm_hmap_t* m)
+{
+    return m->log2 == 0 ? 0 : hmap_bytes(m->log2);
+}
+
 void
 tsm_hmap_validate(const tsm_hmap_t* m)
 {

@@ -108,6 +108,9 @@ tsm_hmap_iter_t tsm_hmap_iter(tsm_hmap_t* m);
 tsm_hnode_t* tsm_hmap_next(tsm_hmap_iter_t* it);
 void tsm_hmap_iter_remove(tsm_hmap_iter_t* it);
 
+/* Bytes of its table; the nodes are the user's. */
+size_t tsm_hmap_bytes(const tsm_hmap_t* m);
+
 /* Check I1 and I2; O(count squared) on long chains. */
 void tsm_hmap_validate(const tsm_hmap_t* m);
 

@@ -6,7 +6,7 @@
  * into it. Priority messages stand before all ordinary ones: their number is not kept,
  * the flag in the node tells where they end.
  */
-#include "proc/tsm_proc.h"
+#include "proc/tsm_qlimit.h"
 
 static void
 mailbox_insert_priority(tsm_proc_t* p, tsm_sig_t* msg)
@@ -56,6 +56,10 @@ tsm_mailbox_take_owner(tsm_proc_t* p, tsm_sig_t** at)
     }
     if (p->mark == inside) {
         p->mark = at;
+    }
+    if (TSM_UNLIKELY((msg->flags & TSM_SIGF_COUNTED) != 0)) {
+        msg->flags &= (uint16_t)~TSM_SIGF_COUNTED;
+        tsm_qlimit_left_any(tsm_load_relaxed(&p->a_qlimit)); /* relaxed: owners write it. */
     }
     return msg;
 }

@@ -68,6 +68,7 @@ enum {
     TSM_E_NOT_OWNER = -6,
     TSM_E_STOPPED = -7,
     TSM_E_THREADS = -8,
+    TSM_E_FULL = -9,
 };
 
 /* What a signal is. Kinds from TSM_SIG_EXIT on change the receiver itself: their sender
@@ -90,6 +91,8 @@ enum tsm_sig_kind {
 enum {
     TSM_SIGF_PRIORITY = 1,  /* the sender asked for it */
     TSM_SIGF_CONVERTED = 2, /* term already is what receive hands out */
+    TSM_SIGF_COUNTED = 4,   /* in a_count of the receiver's tsm_qlimit_t */
+    TSM_SIGF_ASKS = 8,      /* its sender takes TSM_E_FULL for an answer */
 };
 
 /* One signal, and later one message in the mailbox: the node is reused as it moves from
@@ -171,12 +174,13 @@ enum {
     TSM_PF_DEAD = 1 << 6,      /* dead to the world, frames not yet unwound */
     TSM_PF_SCANNING = 1 << 7,  /* a receive predicate runs */
     TSM_PF_PINNED = 1 << 8,
+    TSM_PF_COROUTINE = 1 << 9, /* body is a coroutine (else a call still to be made) */
     TSM_PF_ENDING = 1 << 10,   /* the crash report is being made: Killed is not raised */
     TSM_PF_INTERRUPTED = 1 << 11, /* dead: its thread was asked to raise; undone at its end */
     TSM_PF_STRANDED = 1 << 12,  /* the node closed while it stood in a queue: never freed */
     TSM_PF_TOKEN_WAIT = 1 << 13, /* its pid stands in token_wait */
-    TSM_PF_SERVER = 1 << 14,    /* body is an idle server (bind/tsm_server.c) */
-    TSM_PF_COROUTINE = 1 << 9, /* body is a coroutine (else a call still to be made) */
+    TSM_PF_SERVER = 1 << 14,   /* body is an idle server (bind/tsm_server.c) */
+    TSM_PF_LIMITED = 1 << 15,  /* spawned with max_heap or max_queue */
 };
 
 typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */
@@ -186,6 +190,7 @@ typedef struct tsm_cold {
     void* label;
     void* origin; /* ancestors and initial call (bind/tsm_origin.c) */
     uint32_t priority_refs; /* aliases and monitors that take priority messages */
+    void* account; /* of its memory, when that is limited (bind/tsm_account.h) */
 } tsm_cold_t;
 
 typedef struct tsm_proc {
@@ -194,6 +199,7 @@ typedef struct tsm_proc {
     uint32_t a_gen;         /* written by the owner when the slot is freed */
     uint32_t a_status;      /* enum tsm_status; sc where BLOCKED meets poke */
     tsm_worker_t* a_worker; /* the OS thread it runs on or keeps, or NULL */
+    struct tsm_qlimit* a_qlimit; /* NULL: no life of this slot had one (tsm_qlimit.h) */
     uint32_t a_urgent;      /* a sender wants the inbox looked at */
     uint32_t a_draining;    /* signals taken from the inbox are being acted on */
     /* under the lock of tsm_name.c; sc where registering meets dying */
@@ -260,6 +266,8 @@ typedef struct tsm_hooks {
     void (*ready)(tsm_proc_t* p);
     /* p may run or sit in native code and has urgent signals */
     void (*poke)(tsm_proc_t* p, uint32_t status);
+    /* p is limited, and msg is about to come into its mailbox */
+    void (*mail)(tsm_proc_t* p, tsm_sig_t* msg);
 } tsm_hooks_t;
 
 /* Reasons the core itself compares or makes: canonical pointers set by the binding. */
@@ -304,7 +312,8 @@ tsm_ptab_get_any(tsm_pid_t pid)
 
 tsm_sig_t* tsm_sig_new(enum tsm_sig_kind kind);
 void tsm_sig_free(tsm_sig_t* sig); /* the memory only; terms are the caller's */
-/* Takes sig in every case. TSM_E_NOPROC: the target is dead (answered where due). */
+/* Takes sig, but with TSM_E_FULL (tsm_qlimit.h; only with TSM_SIGF_ASKS).
+ * TSM_E_NOPROC: the target is dead (answered where due). */
 int tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig);
 /* Handles all that arrived. Returns true while alive; false: exit_term is set and the
  * caller must call tsm_proc_die with the rest of the chain. */

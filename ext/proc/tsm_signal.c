@@ -26,7 +26,7 @@
  * Where tested    tests/semantics, tests/property, tests/stress
  * Source          OTP erl_proc_sig_queue.c; link protocol as OTP 23+ (unlink ids)
  */
-#include "proc/tsm_proc.h"
+#include "proc/tsm_qlimit.h"
 
 static _Thread_local tsm_sig_t* buried __attribute__((tls_model("initial-exec")));
 
@@ -145,6 +145,10 @@ answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
         tsm_event_set(&request->done);
         return;
     default:
+        if (TSM_UNLIKELY((sig->flags & TSM_SIGF_COUNTED) != 0)) {
+            tsm_proc_t* p = tsm_ptab_slot_any(tsm_pid_idx(dead));
+            tsm_qlimit_left_any(tsm_load_acquire(&p->a_qlimit)); /* acquire: as in tsm_qlimit_of. */
+        }
         tsm_bury(sig);
         return;
     }
@@ -169,6 +173,14 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
     tsm_proc_t* p = tsm_ptab_get_any(to);
     uint16_t kind = sig->kind; /* after the push sig is no longer ours */
     if (p != NULL) {
+        /* acquire: pairs with tsm_qlimit_open_owner. */
+        tsm_qlimit_t* limit = tsm_load_acquire(&p->a_qlimit);
+        if (TSM_UNLIKELY(limit != NULL) && kind == TSM_SIG_MESSAGE) {
+            int rc = tsm_qlimit_offer_any(limit, to, sig);
+            if (rc != TSM_OK) {
+                return rc < 0 ? rc : TSM_OK;
+            }
+        }
         sig->gen = tsm_pid_gen(to);
         switch (tsm_inbox_push_any(&p->inbox, &sig->node)) {
         case TSM_PUSH_WOKE:
@@ -328,7 +340,7 @@ static void
 handle_message(tsm_proc_t* p, tsm_sig_t* msg)
 {
     if (TSM_LIKELY(msg->ref == 0)) {
-        msg->flags = 0; /* priority counts only through an alias that takes it */
+        msg->flags &= TSM_SIGF_COUNTED; /* priority counts only through an alias that takes it */
     } else if (!pass_alias(p, msg)) {
         tsm_bury(msg);
         return;
@@ -396,6 +408,7 @@ handle_signal(tsm_proc_t* p, tsm_sig_t* sig)
 static bool
 drain(tsm_proc_t* p, tsm_sig_t** rest)
 {
+    bool limited = (p->flags & TSM_PF_LIMITED) != 0;
     uint32_t gen = tsm_load_relaxed(&p->a_gen); /* relaxed: we own the process. */
     /* relaxed: whoever sets it later has pushed later, and pokes again. */
     tsm_store_relaxed(&p->a_urgent, 0);
@@ -405,6 +418,9 @@ drain(tsm_proc_t* p, tsm_sig_t** rest)
         if (TSM_UNLIKELY(sig->gen != gen)) {
             answer_for_dead(tsm_pid_make(p->idx, sig->gen), sig);
         } else if (sig->kind == TSM_SIG_MESSAGE) {
+            if (TSM_UNLIKELY(limited)) {
+                tsm_hooks.mail(p, sig);
+            }
             handle_message(p, sig);
         } else {
             void* reason = handle_signal(p, sig);
@@ -465,8 +481,11 @@ tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest)
 {
     p->flags |= TSM_PF_DEAD;
     p->exit_term = reason;
+    tsm_ptab_count_death(p); /* before anybody can see it: its place is free */
     tsm_sig_t* late = (tsm_sig_t*)(void*)tsm_inbox_close_owner(&p->inbox); /* step 1 */
-    tsm_ptab_count_death(p);
+    if (TSM_UNLIKELY(p->a_qlimit != NULL)) {
+        tsm_qlimit_close_owner(p);
+    }
     tsm_name_drop_owner(p);                                               /* step 2 */
     /* sc: against who gives p something to hold (bind/tsm_table_own.c), as for the name. */
     if (TSM_UNLIKELY(tsm_load_sc(&p->a_held) != 0) && tsm_hooks.died != NULL) {

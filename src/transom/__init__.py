@@ -6,6 +6,7 @@ Reading order of the package:
     _core.pyi     its signatures
     _runtime.py   run, start, stop
     _process.py   spawn_opt, priorities, crash reports
+    _limits.py    the reports of what went over a limit
     _gc.py        when the node collects garbage
     _instrument.py  which code counts reductions; instrument.py is its public face
     counters.py, persistent_term.py  smaller things that processes share
@@ -86,6 +87,7 @@ from transom._errors import NotInProcess as NotInProcess
 from transom._errors import NotOwner as NotOwner
 from transom._errors import NotRunning as NotRunning
 from transom._errors import ProcessLimit as ProcessLimit
+from transom._errors import QueueFull as QueueFull
 from transom._errors import StartError as StartError
 from transom._errors import Stop as Stop
 from transom._errors import TableAccess as TableAccess

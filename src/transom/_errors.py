@@ -102,6 +102,24 @@ class ProcessLimit(TransomError, RuntimeError):
     """The process table is full (``max_processes``)."""
 
 
+class QueueFull(TransomError, RuntimeError):
+    """The receiver of a message has as many waiting as it was spawned for (``max_queue``).
+
+    Attributes:
+        pid: The receiver.
+        max_queue: How many messages may wait for it.
+    """
+
+    def __init__(self, pid: Any, max_queue: int, why: str) -> None:
+        super().__init__(f"send(): {pid} has its {max_queue} messages waiting: {why}")
+        self.pid = pid
+        self.max_queue = max_queue
+        self._why = why
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (QueueFull, (self.pid, self.max_queue, self._why))
+
+
 class ForkedError(TransomError, RuntimeError):
     """This OS process is a fork of one that ran a node, and the node did not survive it."""
 

@@ -52,6 +52,7 @@ class Home:
         self._jobs: deque[Job] = deque()
         self.busy = False
         self.over = False
+        self.error: BaseException | None = None  # why it is over
 
     async def run(self, op: Any, thread: LoopThread) -> None:
         """The task. op is the operation that keeps it: put into it, and it is known to have begun."""
@@ -121,7 +122,7 @@ class Home:
     def post(self, op: Any, request: Request | Answer) -> None:
         """Something from the process; op is where the answer goes."""
         if self.over:
-            op.fail(_errors.NotRunning("the task of the agent on its event loop has ended"))
+            op.fail(self._why())
             return
         op.task = self.task  # given up with the process, and then all of it is
         if isinstance(request, Answer):
@@ -153,6 +154,7 @@ class Home:
 
     def _ended(self, op: Any, error: BaseException) -> None:
         """The task is over though the process is not: it ends for the same reason."""
+        self.error = error
         if self.op is not None:
             self.op.fail(error)
         elif not op.dropped:
@@ -173,7 +175,10 @@ class Home:
     def _refuse_all(self) -> None:
         while self._posted:
             op, _ = self._posted.popleft()
-            op.fail(_errors.NotRunning("the task of the agent on its event loop has ended"))
+            op.fail(self._why())
+
+    def _why(self) -> BaseException:
+        return self.error or _errors.NotRunning("the task of the agent on its event loop has ended")
 
 
 # -- what goes between them --------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 from transom import _core, _loop_agent
 from transom._core import Pid, Ref
-from transom._values import PRIORITIES, Priority, SpawnOptions
+from transom._values import ON_FULL, PRIORITIES, Priority, SpawnOptions
 
 
 def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -49,6 +49,9 @@ def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kw
         options.trap_exit,
         options.pinned,
         options.label,
+        options.max_heap or 0,
+        options.max_queue or 0,
+        ON_FULL.index(options.on_full),
         fn,
         *args,
         **kwargs,
@@ -78,15 +81,17 @@ def set_priority(priority: Priority) -> Priority:
 def own_context(context: Context) -> Context:
     """The context a new process starts with. Called by spawn where the spawner's is not empty.
 
-    Values are shared as asyncio's tasks share them, with one exception: the decimal context is changed in
-    place by ordinary code (``getcontext().prec = 9``), so the child gets its own, as a new thread would.
+    Values are shared as asyncio's tasks share them, with two exceptions: the decimal context is changed in
+    place by ordinary code (``getcontext().prec = 9``), so the child gets its own, as a new thread would. And
+    its numpy arrays do not come from the memory of its parent.
     """
     if context.get(_loop_agent.current) is not None:
         context.run(_loop_agent.current.set, None)  # it is no handler of that agent
-    for variable, value in context.items():
+    for variable, value in tuple(context.items()):
         if variable.name == "decimal_context":
             context.run(variable.set, value.copy())
-            break
+        elif variable.name == "current_allocator":  # numpy's, set for a process with max_heap
+            context.run(variable.set, Context().run(variable.get))
     return context
 
 

@@ -24,6 +24,7 @@ from transom import (
     _instrument,
     _isolated_data,
     _isolated_pool,
+    _limits,
     _loop_agent,
     _loop_thread,
     _process,
@@ -56,6 +57,8 @@ _core._setup(
     | {
         "make_crash": _values.make_crash,
         "report": _report.report,
+        "report_heap": _limits.report_heap,
+        "report_queue": _limits.report_queue,
         "safepoint": _process.safepoint,
         "discover": _instrument.discover,
         "demand": _instrument.demand,

@@ -12,6 +12,12 @@ from transom import _foreign
 
 Priority = Literal["low", "normal", "high", "max"]
 PRIORITIES: tuple[Priority, ...] = ("low", "normal", "high", "max")
+OnFull = Literal["drop", "reject", "kill", "wait"]
+ON_FULL: tuple[OnFull, ...] = ("drop", "reject", "kill", "wait")
+
+MIN_HEAP = 4096
+MAX_HEAP = 1 << 60
+MAX_QUEUE = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +30,18 @@ class SpawnOptions:
         name: Register it under this name before it runs.
         priority: ``"low"``, ``"normal"``, ``"high"`` or ``"max"``. While a high process can run no normal one
             does; avoid ``"high"`` and ``"max"``.
-        max_heap: Reserved for the memory limit; must be None.
+        max_heap: Bytes it may hold: its objects, messages and numpy data, 4,096 or more. Over it, the process
+            ends at its next safe point with reason ``"killed"`` and a report of the biggest holders; a single
+            request above it (``bytearray(10**10)``) raises MemoryError in this process. None: no limit.
+        max_queue: Messages that may wait for it, 1 or more; None: no limit. Other signals, and messages through
+            an alias (replies), do not count and are never held up.
+        on_full: What becomes of one more. ``"drop"``: it is dropped, and counted (``process_info``, ``dropped``).
+            ``"reject"``: ``send`` and ``.cast`` raise ``QueueFull``, a call to an agent CallError("queue_full").
+            ``"kill"``: the receiver ends with reason ``"killed"``.
+            ``"wait"``: ``send`` waits for room, with its OS thread; where that would be for ever (to itself, in
+            a ring of waiting processes) or cannot be (thread cap), it raises ``QueueFull``. Of a timer's message
+            nobody can be told: it is dropped under ``"reject"``, and let in under ``"wait"``, as are calls to
+            agents, whose senders wait anyway. A call that is dropped ends with CallTimeout.
         trap_exit: It starts with ``trap_exit(True)``.
         pinned: It stays on one OS thread, for libraries with thread-local state. Costs a thread.
         label: Text for reports, see ``set_label``.
@@ -35,6 +52,8 @@ class SpawnOptions:
     name: str | None = None
     priority: Priority = "normal"
     max_heap: int | None = None
+    max_queue: int | None = None
+    on_full: OnFull = "drop"
     trap_exit: bool = False
     pinned: bool = False
     label: str | None = None
@@ -49,8 +68,19 @@ class SpawnOptions:
             raise TypeError(f"SpawnOptions: name must be a non-empty str, not {self.name!r}")
         if self.label is not None and type(self.label) is not str:
             raise TypeError(f"SpawnOptions: label must be a str, not {self.label!r}")
-        if self.max_heap is not None:
-            raise NotImplementedError("SpawnOptions: max_heap is not available yet; leave it None")
+        _check_limit("max_heap", self.max_heap, MIN_HEAP, MAX_HEAP)
+        _check_limit("max_queue", self.max_queue, 1, MAX_QUEUE)
+        if self.on_full not in ON_FULL:
+            raise ValueError(f"SpawnOptions: on_full must be one of {', '.join(ON_FULL)}, not {self.on_full!r}")
+
+
+def _check_limit(what: str, value: int | None, low: int, high: int) -> None:
+    if value is None:
+        return
+    if type(value) is not int:
+        raise TypeError(f"SpawnOptions: {what} must be an int or None, not {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"SpawnOptions: {what} must be between {low:,} and {high:,}, not {value:,}")
 
 
 class Crash:

@@ -57,6 +57,43 @@ CASES = {
         20,
         1000,
     ),
+    "memory limits": (
+        """
+        limited = SpawnOptions(max_heap=200_000, monitor=True)
+        async def hog():
+            rows = []
+            while True:
+                rows.append(bytearray(1000))
+        async def once():
+            refs = [spawn_opt(limited, returns)[1] for _ in range(300)]
+            refs += [spawn_opt(limited, hog)[1] for _ in range(20)]
+            await all_down(refs)
+        """,
+        20,
+        320,
+    ),
+    "bounded queues": (
+        """
+        async def once():
+            for mode in ("drop", "reject", "kill", "wait"):
+                options = SpawnOptions(max_queue=2, on_full=mode, monitor=True)
+                started = [spawn_opt(options, waits) for _ in range(50)]
+                for pid, _ in started:
+                    send(pid, ["first"])
+                    send(pid, ["second"])
+                    if mode in ("drop", "kill"):
+                        send(pid, ["third"])
+                    elif mode == "reject":
+                        try:
+                            send(pid, ["third"])
+                        except QueueFull:
+                            pass
+                    kill(pid)
+                await all_down([ref for _, ref in started])
+        """,
+        20,
+        200,
+    ),
     "plain functions": (
         """
         def plain():

@@ -19,7 +19,7 @@ PUBLIC = {
     "ChildExists", "ChildRunning", "ChildSpec", "Continuation", "Crash", "Down", "DuplicateChild",
     "DynamicSupervisor", "DynamicSupervisorRef", "Exit", "Exited", "ForkedError", "From", "Groups", "Killed",
     "NameTaken", "NoChild", "NoProcess", "NoTable", "NotInProcess", "NotOwner", "NotRunning", "PartitionSupervisor",
-    "PartitionSupervisorRef", "Pid", "ProcessLimit", "PubSub", "Recovery", "Ref", "Registry", "SpawnOptions",
+    "PartitionSupervisorRef", "Pid", "ProcessLimit", "PubSub", "QueueFull", "Recovery", "Ref", "Registry", "SpawnOptions",
     "StartError", "Stop", "Supervisor", "SupervisorRef", "Table", "TableAccess", "TableTransfer", "Task", "TaskError",
     "TaskStream", "TaskSupervisor", "TaskSupervisorRef", "Timer", "TooManyChildren", "TransomError", "Via", "aio", "alias",
     "as_completed", "cancel_timer", "continue_with", "counters", "current_pid", "defer", "demonitor",

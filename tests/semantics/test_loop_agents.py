@@ -164,18 +164,31 @@ async def test_a_lifespan_that_fails() -> None:
 
     class Late(transom.Agent, loop=True):
         async def lifespan(self) -> AsyncIterator[None]:
+            self.lost = asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.fail())
+                group.create_task(self._fail())
                 yield
 
-        async def fail(self) -> None:
-            await asyncio.sleep(0.001)
+        async def _fail(self) -> None:
+            await self.lost.wait()
             raise OSError("connection lost")
+
+        def lose(self) -> None:
+            self.lost.set()
+
+    class Early(Late, loop=True):
+        async def init(self) -> None:
+            self.lost.set()
+            await asyncio.sleep(60)
 
     with pytest.raises(transom.StartError, match="no server"):
         await Bad.start()
+    with pytest.raises(transom.StartError) as caught:
+        await Early.start()
+    assert isinstance(caught.value.__cause__, ExceptionGroup)
     late = await Late.start()
     ref = transom.monitor(transom.pid_of(late))
+    late.lose.cast()
     reason = (await take(ref)).reason
     assert isinstance(reason, transom.Crash) and isinstance(reason.exception, ExceptionGroup)
 

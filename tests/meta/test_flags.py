@@ -1,0 +1,26 @@
+"""No two flags of one set are the same bit."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+from sources import ROOT, c_files
+
+FLAG = re.compile(r"\b(TSM_[A-Z]*F)_([A-Z_]+) = (1 << \d+|\d+)")
+
+
+def flags() -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for path in c_files(ROOT):
+        for family, name, value in FLAG.findall(path.read_text()):
+            base, _, shift = value.partition(" << ")
+            found[family][name] = int(base) << int(shift or 0)
+    return found
+
+
+def test_each_flag_has_a_bit_of_its_own() -> None:
+    found = flags()
+    assert len(found["TSM_PF"]) > 10 and len(found["TSM_SIGF"]) > 3
+    for family, values in found.items():
+        assert len(set(values.values())) == len(values), f"{family}: {values}"
