@@ -49,6 +49,8 @@ SUBJECTS = {
     ),
     "tasks": ("Tasks", "Task TaskStream TaskSupervisor TaskSupervisorRef"),
     "directories": ("Registries, groups, topics", "Registry Via Groups PubSub"),
+    "asyncio": ("Event loops", "aio Aio io_info in_process offload"),
+    "isolated": ("Other OS processes", "isolated isolated_info"),
     "tables": ("Tables", "Table Continuation TableTransfer"),
 }
 MODULES = ("sync", "sys", "proc_lib", "statem", "instrument", "counters", "persistent_term")

@@ -86,19 +86,6 @@ totals(void)
     return sum;
 }
 
-<<<<<<< HEAD
-=======
-PyDoc_STRVAR(node_info_doc, "node_info()\n--\n\n"
-"Figures of the node, a dict: slots, threads, max_threads, processes (live), spawned and\n"
-"exited (since the node started), run_queue, switches, preemptions (tier 2), handovers (tier 3:\n"
-"slots taken from native code), capped (wanted a thread at the cap),\n"
-"thread_queue (plain functions that wait for a thread now, the cap being reached), steals, buffers and\n"
-"buffer_memory (arenas of numpy data of processes with max_heap, and bytes), and occupied: one\n"
-"dict for each OS thread a process sits on off its turn: pid, alive, thread_id, seconds, and kind\n"
-"\"parked\" (preempted), \"blocked\" (in native code), \"waiting\" (a plain def in sync.receive) or\n"
-"\"abandoned\" (dead, but its native call has not returned, or it swallows every Killed).");
-
->>>>>>> 259c72d13f3d9c993e04ceab1dbda5e761dc90fc
 static PyObject*
 py_node_info(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {

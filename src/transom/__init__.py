@@ -15,6 +15,7 @@ Reading order of the package:
     _proc_lib.py, _child.py   synchronous start; what supervisors know of a child
     _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
     _statem.py    state machines, on top of agents; statem.py: what they are written with
+    _isolated.py  functions in other OS processes; _isolated_pool, _worker, _data: their two ends and what is between
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
@@ -97,6 +98,8 @@ from transom._errors import TooManyChildren as TooManyChildren
 from transom._errors import TransomError as TransomError
 from transom._gc import gc_info as gc_info
 from transom._groups import Groups as Groups
+from transom._isolated import isolated as isolated
+from transom._isolated import isolated_info as isolated_info
 from transom._loop_agent import in_process as in_process
 from transom._loop_thread import io_info as io_info
 from transom._offload import offload as offload

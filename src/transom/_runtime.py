@@ -22,6 +22,8 @@ from transom import (
     _foreign,
     _gc,
     _instrument,
+    _isolated_data,
+    _isolated_pool,
     _limits,
     _loop_agent,
     _loop_thread,
@@ -97,6 +99,7 @@ def start(
     name: str | None = None,
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
+    isolated_workers: int | None = None,
     io_threads: int = 1,
 ) -> None:
     """Start the node and return at once; the program goes on beside it.
@@ -108,6 +111,8 @@ def start(
         max_processes: How many processes may live at once, 1 to 134,217,728.
         max_threads: How many processes may occupy an OS thread beyond the slots at once, at least 1: plain
             functions, preempted processes, blocking calls.
+        isolated_workers: How many OS processes ``isolated`` may use at once, 1 to 1,024. Default: one for each core,
+            at least 2. None is started before the first call.
         io_threads: Threads with event loops for ``aio`` and agents on the loop, 1 to 64. Each is started when it
             is first used, and ended with the node.
 
@@ -126,9 +131,16 @@ def start(
     slots = _check("schedulers", schedulers, 1, MAX_SCHEDULERS) if schedulers is not None else _default_slots()
     _check("max_processes", max_processes, 1, MAX_PROCESSES)
     _check("max_threads", max_threads, 1, 1 << 20)
+    workers = isolated_workers if isolated_workers is not None else max(2, _cores())
+    _check("isolated_workers", workers, 1, 1024)
     _check("io_threads", io_threads, 1, _loop_thread.MAX_LOOPS)
     if name is not None and not isinstance(name, str):
         raise TypeError(f"name must be a str, not {type(name).__name__}")
+    if _isolated_data.importing_main:
+        raise RuntimeError(
+            "a worker of isolated() imports the program's main module for a function of it, and that starts the "
+            "program again: put its start under if __name__ == '__main__', or the function into another module"
+        )
     with _lock:
         if _core._is_running():
             raise _errors.AlreadyRunning("a node is running in this program already; stop() it first")
@@ -140,6 +152,7 @@ def start(
             _core._stop(0.0, STOP_SECONDS)
             raise
         _gc.take_over()
+        _isolated_pool.configure(workers)
 
 
 def _check(what: str, value: int, low: int, high: int) -> int:
@@ -154,8 +167,11 @@ def _default_slots() -> int:
     if _gil_enabled():
         _warn_gil()
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_SCHEDULERS)
+    return min(_cores(), MAX_SCHEDULERS)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gil_enabled() -> bool:
@@ -203,6 +219,7 @@ def stop(timeout: float | None = None) -> None:
         raise ValueError(f"timeout must be at least 0 seconds, not {timeout!r}")
     with _lock:
         ended = _core._stop(min(GRACE_SECONDS, seconds / 2), seconds)
+        _isolated_pool.close()
         loops_ended = _loop_thread.stop_all(max(seconds / 2, 0.1))
         _instrument.deactivate()
         _gc.give_back()
@@ -272,6 +289,7 @@ def run(
     name: str | None = None,
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
+    isolated_workers: int | None = None,
     io_threads: int = 1,
 ) -> T: ...
 @overload
@@ -283,6 +301,7 @@ def run(
     name: str | None = None,
     max_processes: int = MAX_PROCESSES_DEFAULT,
     max_threads: int = MAX_THREADS_DEFAULT,
+    isolated_workers: int | None = None,
     io_threads: int = 1,
 ) -> T: ...
 def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:

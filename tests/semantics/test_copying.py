@@ -342,7 +342,15 @@ class Bits(enum.Flag):
 @in_node()
 async def test_what_could_change_is_copied() -> None:
     """An instance that takes attributes is copied even while it has none."""
-    for value in (MyStr("s"), MyInt(7), MyTuple((1, 2)), SubOfFrozen("f"), MyFrozenset({1}), object(), MyBytearray(b"b")):
+    for value in (
+        MyStr("s"),
+        MyInt(7),
+        MyTuple((1, 2)),
+        SubOfFrozen("f"),
+        MyFrozenset({1}),
+        object(),
+        MyBytearray(b"b"),
+    ):
         received = await through(value)
         assert type(received) is type(value) and received is not value
         if type(value) is not object:

@@ -157,6 +157,7 @@ async def test_roots_have_their_own_words() -> None:
 @in_node()
 async def test_a_bad_reason_of_an_end_is_a_crash() -> None:
     """Stop with a reason that cannot be sent ends the process all the same."""
+
     async def stops() -> None:
         raise Stop([LOCK])
 
@@ -213,7 +214,17 @@ class BadReduce:
 
 @pytest.mark.parametrize(
     "result",
-    [1, (), (str,), (str, [1]), (1, ()), (str, (), 1, 2, 3, 4, 5), (str, ("x",), {"a": 1}), (list, (), None, 5), (dict, (), None, None, [1])],
+    [
+        1,
+        (),
+        (str,),
+        (str, [1]),
+        (1, ()),
+        (str, (), 1, 2, 3, 4, 5),
+        (str, ("x",), {"a": 1}),
+        (list, (), None, 5),
+        (dict, (), None, None, [1]),
+    ],
     ids=repr,
 )
 @in_node()

@@ -164,23 +164,11 @@ async def test_a_lifespan_that_fails() -> None:
 
     class Late(transom.Agent, loop=True):
         async def lifespan(self) -> AsyncIterator[None]:
-<<<<<<< HEAD
-            self.gone = asyncio.Event()
-=======
             self.lost = asyncio.Event()
->>>>>>> 259c72d13f3d9c993e04ceab1dbda5e761dc90fc
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._fail())
                 yield
 
-<<<<<<< HEAD
-        async def fail(self) -> None:
-            await self.gone.wait()
-            raise OSError("connection lost")
-
-        def lose(self) -> None:
-            self.gone.set()
-=======
         async def _fail(self) -> None:
             await self.lost.wait()
             raise OSError("connection lost")
@@ -192,7 +180,6 @@ async def test_a_lifespan_that_fails() -> None:
         async def init(self) -> None:
             self.lost.set()
             await asyncio.sleep(60)
->>>>>>> 259c72d13f3d9c993e04ceab1dbda5e761dc90fc
 
     with pytest.raises(transom.StartError, match="no server"):
         await Bad.start()
