@@ -35,7 +35,7 @@ class Top(Supervisor):
 
     strategy = "rest_for_one"
 
-    def init(self, where: Provider, settings: Settings) -> None:  # type: ignore[override]
+    def init(self, where: Provider, settings: Settings) -> None:
         self.where, self.settings = where, settings
 
     def children(self) -> Iterable[ChildSpec]:

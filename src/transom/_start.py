@@ -58,7 +58,7 @@ def reference_class(agent: type[Any], methods: list[str]) -> type[Reference]:
     return type(agent.__name__, (Reference,), body)
 
 
-def _function(agent: type[Any], name: str) -> FunctionType:
+def _function(agent: type[Any], name: str) -> Any:
     found = inspect.getattr_static(agent, name)
     return found if isinstance(found, FunctionType) else _takes_anything  # a subclass made something else of it
 
