@@ -22,7 +22,7 @@ async def converse(settings: Settings) -> None:
     transom.set_redaction(lambda what, value: f"<{what} not shown>")
     given = provider()
     with nullcontext(given) if given else endpoint(settings) as where:
-        client_of(where)  # takes a second of imports: not on the event loop, while sessions wait
+        _ = client_of(where).chat.completions  # takes a second of imports: not on the event loop, while sessions wait
         print(f"{settings.sessions} sessions with {where!r}", flush=True)
         top = await Top.start_link(where, settings)
         desk = Desk.at("desk")
