@@ -24,8 +24,22 @@ typedef struct {
     uint32_t window;
     uint8_t kind;
     uint8_t want;
-    bool used; /* the await or the block has begun */
+    tsm_pid_t a_user; /* atomic: who uses it; 0: nobody yet; OUTSIDE: no process */
 } TsmAio;
+
+#define OUTSIDE UINT64_MAX
+
+static bool
+here(void)
+{
+    return tsm_self != NULL && tsm_worker_proc(tsm_self) != NULL;
+}
+
+static tsm_pid_t
+user(void)
+{
+    return here() ? tsm_proc_pid(tsm_worker_proc(tsm_self)) : OUTSIDE;
+}
 
 /* ---- giving up ---- */
 
@@ -104,14 +118,34 @@ submit(tsm_proc_t* p, TsmAio* self)
     return true;
 }
 
+/* A process runs on one thread at a time, so what is its own is touched by one alone. */
 static int
 check_use(TsmAio* self)
 {
+    tsm_pid_t mine = tsm_load_relaxed(&self->a_user); /* relaxed: our own write, or not ours. */
+    if (mine != user()) {
+        PyErr_SetString(PyExc_RuntimeError, "aio(): another process uses this operation, which alone can wait for it");
+        return -1;
+    }
     if (self->want == WANT_NOTHING || (self->op == NULL && self->what == NULL)) {
         PyErr_SetString(PyExc_RuntimeError, "what aio() returns can be used once; call aio() again");
         return -1;
     }
     return self->op != NULL ? 0 : prepare(self);
+}
+
+static int
+begin_as(TsmAio* self, enum tsm_io_kind kind, enum want want)
+{
+    tsm_pid_t seen = 0;
+    /* acq_rel: one user gets it; what follows is that user's alone. */
+    if (!tsm_cas_acq_rel(&self->a_user, &seen, user())) {
+        PyErr_SetString(PyExc_RuntimeError, "what aio() returns can be used once; call aio() again");
+        return -1;
+    }
+    self->kind = (uint8_t)kind;
+    self->want = (uint8_t)want;
+    return 0;
 }
 
 /* ---- one look ---- */
@@ -252,12 +286,8 @@ fail(PyObject* value)
 }
 
 static int
-check_owner(tsm_proc_t* p, TsmAio* self)
+check_place(tsm_proc_t* p)
 {
-    if (self->op->owner != 0 && self->op->owner != tsm_proc_pid(p)) {
-        PyErr_SetString(PyExc_RuntimeError, "aio(): another process began this operation, which alone can wait for it");
-        return -1;
-    }
     if ((p->flags & TSM_PF_SCANNING) != 0) {
         PyErr_SetString(PyExc_RuntimeError, "aio(): not inside a predicate of receive");
         return -1;
@@ -278,7 +308,7 @@ aio_next(PyObject* op)
     }
     tsm_worker_t* w = tsm_self;
     tsm_stop_waiting(p, op);
-    if (check_owner(p, self) < 0 || (self->op->owner == 0 && !submit(p, self))) {
+    if (check_place(p) < 0 || (self->op->owner == 0 && !submit(p, self))) {
         return tsm_done(NULL);
     }
     PyObject* value = NULL;
@@ -315,7 +345,7 @@ wait_blocking(TsmAio* self)
                      "def await aio(...), which needs none", tsm_sched.max_tokens);
         return tsm_done(NULL);
     }
-    if (check_owner(p, self) < 0 || (self->op->owner == 0 && !submit(p, self))) {
+    if (check_place(p) < 0 || (self->op->owner == 0 && !submit(p, self))) {
         return tsm_done(NULL);
     }
     PyObject* value = NULL;
@@ -340,12 +370,6 @@ wait_blocking(TsmAio* self)
     return conclude(self, got, value);
 }
 
-static bool
-here(void)
-{
-    return tsm_self != NULL && tsm_worker_proc(tsm_self) != NULL;
-}
-
 PyDoc_STRVAR(result_doc, "result($self, /, timeout=None)\n--\n\n"
 "Run it, block until it is done, and return its result; for plain functions and threads.\n\n"
 "In a process only the process waits: its slot goes on with others.\n\n"
@@ -365,25 +389,12 @@ aio_result(PyObject* op, PyObject* args, PyObject* kwargs)
         return NULL;
     }
     if (!here()) {
-        return PyObject_CallOneArg(tsm_bind.aio_blocking, op);
+        return PyObject_CallOneArg(tsm_bind.aio_blocking, op); /* a process awaits it */
     }
-    return wait_blocking(self);
+    return begin_as(self, TSM_IO_AWAIT, WANT_RESULT) < 0 ? NULL : wait_blocking(self);
 }
 
-/* ---- as a stream, as a block ---- */
-
-static int
-begin_as(TsmAio* self, enum tsm_io_kind kind, enum want want)
-{
-    if (self->used) {
-        PyErr_SetString(PyExc_RuntimeError, "what aio() returns can be used once; call aio() again");
-        return -1;
-    }
-    self->used = true;
-    self->kind = (uint8_t)kind;
-    self->want = (uint8_t)want;
-    return 0;
-}
+/* ---- as an awaitable, a stream, a block ---- */
 
 static bool
 in_coroutine(void)
@@ -395,23 +406,20 @@ in_coroutine(void)
 static PyObject*
 aio_await(PyObject* op)
 {
-    if (!in_coroutine()) {
-        return PyObject_CallOneArg(tsm_bind.aio_outside, op);
-    }
     TsmAio* self = (TsmAio*)op;
     if (self->kind == TSM_IO_AWAIT && begin_as(self, TSM_IO_AWAIT, WANT_RESULT) < 0) {
         return NULL;
     }
-    return Py_NewRef(op);
+    return in_coroutine() ? Py_NewRef(op) : PyObject_CallOneArg(tsm_bind.aio_outside, op);
 }
 
 static PyObject*
 aio_aiter(PyObject* op)
 {
-    if (!in_coroutine()) {
-        return PyObject_CallOneArg(tsm_bind.aio_outside_stream, op);
+    if (begin_as((TsmAio*)op, TSM_IO_STREAM, WANT_ITEM) < 0) {
+        return NULL;
     }
-    return begin_as((TsmAio*)op, TSM_IO_STREAM, WANT_ITEM) < 0 ? NULL : Py_NewRef(op);
+    return in_coroutine() ? Py_NewRef(op) : PyObject_CallOneArg(tsm_bind.aio_outside_stream, op);
 }
 
 static PyObject*
@@ -439,6 +447,11 @@ aio_wait(PyObject* op, PyObject* Py_UNUSED(none))
 static PyObject*
 aio_aenter(PyObject* op, PyObject* Py_UNUSED(none))
 {
+    if (!in_coroutine()) {
+        PyErr_SetString(tsm_bind.not_in_process, "async with aio(...) is for processes; in an asyncio program enter the "
+                        "context manager itself");
+        return NULL;
+    }
     return begin_as((TsmAio*)op, TSM_IO_SESSION, WANT_ENTER) < 0 ? NULL : Py_NewRef(op);
 }
 
@@ -499,7 +512,7 @@ aio_parts(PyObject* op, PyObject* Py_UNUSED(none))
 {
     TsmAio* self = (TsmAio*)op;
     PyObject* what = self->what;
-    if (what == NULL) {
+    if (what == NULL || tsm_load_relaxed(&self->a_user) != OUTSIDE) { /* relaxed: our own write. */
         PyErr_SetString(PyExc_RuntimeError, "what aio() returns can be used once; call aio() again");
         return NULL;
     }
@@ -532,7 +545,7 @@ aio_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
     self->window = window < 2 ? 2 : window;
     self->kind = TSM_IO_AWAIT;
     self->want = WANT_RESULT;
-    self->used = false;
+    self->a_user = 0;
     return (PyObject*)self;
 }
 

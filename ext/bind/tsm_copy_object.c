@@ -352,11 +352,11 @@ set_attributes(PyObject* to, PyObject* state)
 }
 
 static int
-set_state(PyObject* to, PyObject* state, PyObject* setter)
+set_state(PyObject* to, PyObject* state, PyObject* set_with)
 {
     PyObject *method = NULL, *done;
-    if (setter != Py_None) {
-        done = PyObject_CallFunctionObjArgs(setter, to, state, NULL);
+    if (set_with != Py_None) {
+        done = PyObject_CallFunctionObjArgs(set_with, to, state, NULL);
     } else {
         int found = PyObject_GetOptionalAttr(to, tsm_bind.s_setstate, &method);
         if (found < 0) {

@@ -63,7 +63,7 @@ def _begin(thread: LoopThread, op: Op) -> None:
     else:
         op.task = task
         thread.tasks[task] = op
-        task.add_done_callback(thread.tasks.pop)
+        task.add_done_callback(thread.over)
 
 
 def _let_on(op: Op) -> None:

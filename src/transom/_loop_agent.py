@@ -72,6 +72,7 @@ class Home:
             self.server = self.op = None
             thread.homes.discard(self)
             op.fail(None)
+            self.task = op = None  # no circles through objects that the collector does not know
 
     def _lifespan(self) -> contextlib.AbstractAsyncContextManager[Any]:
         lifespan = getattr(self.agent, "lifespan", None)
@@ -94,15 +95,17 @@ class Home:
                 await self._wanted
             self.op, request = self._posted.popleft()
             self.busy, self.server = True, request.server
-            await self._handle(request)
-            self.op, self.busy, self.server = None, False, None
+            handling = self._handle(request.method, request.args, request.kwargs)
             del request
+            await handling
+            del handling
+            self.op, self.busy, self.server = None, False, None
             while self._jobs:
                 self._send(self._jobs.popleft())
 
-    async def _handle(self, request: Request) -> None:
+    async def _handle(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            result = request.method(*request.args, **request.kwargs)
+            result = method(*args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
         except BaseException as error:
@@ -154,7 +157,7 @@ class Home:
 
     def _ended(self, op: Any, error: BaseException) -> None:
         """The task is over though the process is not: it ends for the same reason."""
-        self.error = error
+        self.error = None if op.dropped else error
         if self.op is not None:
             self.op.fail(error)
         elif not op.dropped:

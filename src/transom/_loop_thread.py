@@ -132,6 +132,10 @@ class LoopThread:
                 _io_task.serve(self, operation)
         self.loop.call_soon(self._look)
 
+    def over(self, task: asyncio.Task[Any]) -> None:
+        """The task of an operation has ended."""
+        self.tasks.pop(task).task = _io_task.GONE
+
     # -- the end -------------------------------------------------------------------------------------------------------
 
     def stop(self, timeout: float) -> bool:

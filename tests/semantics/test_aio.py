@@ -148,6 +148,28 @@ async def test_an_operation_is_used_once() -> None:
 
 
 @in_node()
+async def test_only_one_process_uses_an_operation() -> None:
+    for _ in range(30):
+        operation = aio(lambda: add(1, 1))
+        outcomes: list[Any] = []
+
+        async def body(operation: Any = operation, outcomes: list[Any] = outcomes) -> None:
+            try:
+                outcomes.append(await operation)
+            except RuntimeError:
+                outcomes.append("refused")
+            with pytest.raises(RuntimeError):
+                operation.__next__()
+
+        refs = [transom.spawn_monitor(lambda body=body: body())[1] for _ in range(4)]
+        for ref in refs:
+            assert (await take(ref)).reason == "normal"
+        assert sorted(map(str, outcomes)) == ["2", "refused", "refused", "refused"]
+    with pytest.raises(RuntimeError):
+        aio(add).__next__()
+
+
+@in_node()
 async def test_bad_arguments_are_named() -> None:
     with pytest.raises(TypeError, match="not int"):
         aio(3)  # type: ignore[call-overload]

@@ -13,7 +13,7 @@ import pytest
 
 import transom
 from tests.support import in_node, run_script, scaled, take, until
-from transom import _loop_thread, aio
+from transom import _loop_agent, _loop_thread, aio
 
 
 def loops_are_idle() -> bool:
@@ -219,3 +219,18 @@ async def test_memory_comes_back() -> None:
         gc.collect()
         counts.append(len(gc.get_objects()))
     assert counts[-1] - counts[1] < 500, counts
+
+
+@in_node(check=False)
+async def test_homes_of_agents_go() -> None:
+    def homes() -> int:
+        gc.collect()
+        return sum(type(thing) is _loop_agent.Home for thing in gc.get_objects())
+
+    for _ in range(4):
+        nests = [await Nest.start() for _ in range(50)]
+        for nest in nests:
+            nest.work.cast(5)
+            transom.kill(transom.pid_of(nest))
+    await until(loops_are_idle)
+    await until(lambda: homes() < 60)
