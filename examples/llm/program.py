@@ -8,7 +8,7 @@ from transom import Backoff, ChildSpec, Recovery, Supervisor, Task
 
 from .desk import Desk
 from .endpoint import endpoint
-from .session import Session
+from .session import Session, client_of
 from .settings import Provider, Settings, provider
 from .tools import Weather
 from .view import catch_crash_reports, last_line, viewer
@@ -22,6 +22,7 @@ async def converse(settings: Settings) -> None:
     transom.set_redaction(lambda what, value: f"<{what} not shown>")
     given = provider()
     with nullcontext(given) if given else endpoint(settings) as where:
+        _ = client_of(where).chat.completions  # takes a second of imports: not on the event loop, while sessions wait
         print(f"{settings.sessions} sessions with {where!r}", flush=True)
         top = await Top.start_link(where, settings)
         desk = Desk.at("desk")

@@ -85,7 +85,7 @@ class Port:
         self._epoll.register(self._wake, select.EPOLLIN)
         self._fds: dict[int, Worker] = {}
         self._workers: list[Worker] = []
-        self._waiting: deque[Job] = deque()
+        self._waiting: dict[Job, None] = {}  # in order; any of them may be given up
         self._failed = 0
         self._open = True
         self._thread = threading.Thread(target=self._main, name="transom-isolated", daemon=True)
@@ -174,7 +174,7 @@ class Port:
             self._tell(job, "refused", "the node is stopping")
             return
         self.counts["calls"] += 1
-        self._waiting.append(job)
+        self._waiting[job] = None
         self._assign()
 
     def _do_cancel(self, job: Job) -> None:
@@ -185,24 +185,30 @@ class Port:
             self.counts["killed"] += 1
             self._kill(job.worker)
         else:
-            self._waiting.remove(job)
+            del self._waiting[job]
 
     def _do_close(self, _: Any) -> None:
         self._open = False
         for worker in self._workers:
             self._kill(worker)
-        while self._waiting:
-            self._tell(self._waiting.popleft(), "refused", "the node is stopping")
+        self._refuse_all("the node is stopping")
 
     # -- calls and workers
 
     def _assign(self) -> None:
         """Give waiting calls to free workers, oldest first, and see that there are enough workers."""
-        for job in list(self._waiting):
-            worker = next((worker for worker in self._workers if _suits(worker, job)), None)
+        free = [worker for worker in self._workers if worker.ready and worker.job is None and not worker.doomed]
+        pairs = []
+        for job in self._waiting:
+            if not free:
+                break
+            worker = next((worker for worker in free if _suits(worker, job)), None)
             if worker is not None:
-                self._waiting.remove(job)
-                self._give(worker, job)
+                free.remove(worker)
+                pairs.append((worker, job))
+        for worker, job in pairs:
+            del self._waiting[job]
+            self._give(worker, job)
         self._provide()
 
     def _give(self, worker: Worker, job: Job) -> None:
@@ -262,8 +268,12 @@ class Port:
         self._failed += 1
         if self._failed >= FAILED_STARTS:
             self._failed = 0
-            while self._waiting:
-                self._tell(self._waiting.popleft(), "refused", f"no worker could be started: {why}")
+            self._refuse_all(f"no worker could be started: {why}")
+
+    def _refuse_all(self, why: str) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for job in waiting:
+            self._tell(job, "refused", why)
 
     def _kill(self, worker: Worker) -> None:
         worker.doomed = True
@@ -380,7 +390,8 @@ class Port:
 
 
 def _suits(worker: Worker, job: Job) -> bool:
-    if worker.job is not None or worker.doomed or not worker.ready or (job.fresh and worker.used):
+    """May this free worker take the call?"""
+    if job.fresh and worker.used:
         return False
     return not worker.used or worker.memory in (None, job.memory) and (job.memory != 0 or worker.memory is None)
 

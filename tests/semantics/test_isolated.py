@@ -317,6 +317,23 @@ async def test_workers_are_warm_and_few() -> None:
 
 
 @in_node(isolated_workers=2)
+async def test_many_calls_at_once_and_half_of_them_given_up() -> None:
+    async def owner(main: transom.Pid, number: int) -> None:
+        transom.send(main, await transom.isolated(abs, -number, timeout=None))
+
+    count = scaled(400)
+    owners = [transom.spawn(owner, transom.current_pid(), number) for number in range(count)]
+    for pid in owners[1::2]:
+        transom.kill(pid)
+    wanted = set(range(0, count, 2))
+    while wanted:
+        wanted.discard(await take(int))
+    await until(lambda: transom.isolated_info()["waiting"] == 0 and transom.isolated_info()["busy"] == 0)
+    while transom.process_info(transom.current_pid(), "message_queue_len")["message_queue_len"]:  # type: ignore[index]
+        await take(int)  # those that were killed too late
+
+
+@in_node(isolated_workers=2)
 async def test_fresh_workers_have_run_nothing() -> None:
     for _ in range(3):
         await transom.isolated(untrusted.count_calls)
