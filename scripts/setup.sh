@@ -35,7 +35,8 @@ $pip install -q --only-binary :all: -r "$requirements"
 # The build logs of a failure go to a file; a compiler's output helps nobody here.
 sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$optional" | while read -r package; do
     echo "setup: installing $package (optional)"
-    if ! timeout 900 $pip install -q "$package" > $venv/optional.log 2>&1; then
+    # shellcheck disable=SC2086  # a line may carry options
+    if ! timeout 900 $pip install -q $package > $venv/optional.log 2>&1; then
         echo "setup: $package could not be installed; going on without it (see $venv/optional.log)"
     fi
 done

@@ -221,12 +221,8 @@ agentref_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
 static void
 agentref_dealloc(PyObject* op)
 {
-    PyTypeObject* type = Py_TYPE(op);
     Py_XDECREF(((TsmAgentRef*)op)->name);
-    type->tp_free(op);
-    if ((type->tp_flags & Py_TPFLAGS_HEAPTYPE) != 0) {
-        Py_DECREF(type);
-    }
+    Py_TYPE(op)->tp_free(op); /* a class of Python's is given back by its own dealloc, which calls this one */
 }
 
 /* What every primitive asks a reference for. */

@@ -91,6 +91,8 @@ PyObject* tsm_ref_object(uint64_t id, tsm_pid_t owner);
 PyObject* tsm_exit_object(PyObject* sender, PyObject* reason);
 PyObject* tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag);
 PyObject* tsm_record_tuple(PyObject* record); /* the fields of an Exit or Down */
+PyObject* tsm_record_reason(PyObject* record); /* user mode: its own copy */
+PyObject* tsm_record_reason_shared(PyObject* record); /* what others may hold, too */
 PyObject* tsm_record_make(PyTypeObject* type, PyObject* const* fields);
 int tsm_types_init(PyObject* module);
 
@@ -207,6 +209,7 @@ PyObject* tsm_post(tsm_pid_t pid, tsm_sig_t* sig);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
+extern PyMethodDef tsm_nodeinfo_methods[];
 extern PyMethodDef tsm_copy_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];

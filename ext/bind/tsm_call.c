@@ -229,7 +229,7 @@ take(tsm_proc_t* p, PyObject** value)
     *value = Py_NewRef((PyObject*)msg->term);
     p->mb_save = &p->mb_first;
     if (what == DOWN && (msg->flags & TSM_SIGF_CONVERTED) != 0) {
-        Py_SETREF(*value, PyObject_GetAttrString(*value, "reason"));
+        Py_SETREF(*value, tsm_record_reason_shared(*value));
     }
     tsm_bury(msg);
     if (p->timer_id != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0) {
@@ -277,6 +277,14 @@ conclude(TsmCall* self, enum step what, PyObject* value)
             return value;
         }
         what = DOWN;
+    }
+    if (what == DOWN && value != NULL) {
+        PyObject* own = tsm_copy(value, "a reason"); /* others may be told of the same end */
+        if (own == NULL) {
+            Py_DECREF(value);
+            return NULL;
+        }
+        Py_SETREF(value, own);
     }
     (void)raise_error(self, what == DOWN ? value : tsm_bind.s_timeout);
     Py_XDECREF(value);

@@ -195,9 +195,12 @@ PyTypeObject TsmTimer_Type = {
 
 /* ---- Exit and Down: records with named, read-only fields ---- */
 
+/* The reason may be one object for all that are told of one end. Nobody sees it: the first
+ * who looks at the reason of a record gives the record a copy of its own. */
 typedef struct {
     PyObject_HEAD
     PyObject* fields[4];
+    bool own; /* under the critical section: the reason is this record's alone */
 } TsmRecord;
 
 static int
@@ -216,22 +219,71 @@ tsm_record_make(PyTypeObject* type, PyObject* const* fields)
     for (int i = 0; i < 4; i++) {
         op->fields[i] = i < record_size(type) ? Py_NewRef(fields[i]) : NULL;
     }
+    op->own = true;
     PyObject_GC_Track(op);
     return (PyObject*)op;
+}
+
+/* Of a signal: others may have been told the same reason. */
+static PyObject*
+signal_record(PyTypeObject* type, PyObject* const* fields)
+{
+    PyObject* op = tsm_record_make(type, fields);
+    if (op != NULL) {
+        ((TsmRecord*)op)->own = false;
+    }
+    return op;
 }
 
 PyObject*
 tsm_exit_object(PyObject* sender, PyObject* reason)
 {
     PyObject* fields[2] = {sender, reason};
-    return tsm_record_make(&TsmExit_Type, fields);
+    return signal_record(&TsmExit_Type, fields);
 }
 
 PyObject*
 tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag)
 {
     PyObject* fields[4] = {ref, pid, reason, tag};
-    return tsm_record_make(&TsmDown_Type, fields);
+    return signal_record(&TsmDown_Type, fields);
+}
+
+static int
+reason_index(PyTypeObject* type)
+{
+    return type == &TsmExit_Type ? 1 : 2;
+}
+
+PyObject*
+tsm_record_reason(PyObject* self)
+{
+    TsmRecord* record = (TsmRecord*)self;
+    PyObject** at = &record->fields[reason_index(Py_TYPE(self))];
+    Py_BEGIN_CRITICAL_SECTION(self);
+    if (!record->own) {
+        PyObject* copy = tsm_copy(*at, "a reason");
+        if (copy != NULL) {
+            Py_SETREF(*at, copy);
+        } else {
+            PyErr_Clear(); /* its hooks copied it when it was given, and fail now: then it is shared */
+        }
+        record->own = true;
+    }
+    Py_END_CRITICAL_SECTION();
+    return Py_NewRef(*at);
+}
+
+PyObject*
+tsm_record_reason_shared(PyObject* self)
+{
+    return Py_NewRef(((TsmRecord*)self)->fields[reason_index(Py_TYPE(self))]);
+}
+
+static PyObject*
+get_reason(PyObject* self, void* Py_UNUSED(closure))
+{
+    return tsm_record_reason(self);
 }
 
 static PyObject*
@@ -242,7 +294,8 @@ exit_new(PyTypeObject* Py_UNUSED(type), PyObject* args, PyObject* kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO:Exit", names, &sender, &reason)) {
         return NULL;
     }
-    return tsm_exit_object(sender, reason);
+    PyObject* fields[2] = {sender, reason};
+    return tsm_record_make(&TsmExit_Type, fields);
 }
 
 static PyObject*
@@ -254,7 +307,8 @@ down_new(PyTypeObject* Py_UNUSED(type), PyObject* args, PyObject* kwargs)
                                      &tag)) {
         return NULL;
     }
-    return tsm_down_object(ref, pid, reason, tag);
+    PyObject* fields[4] = {ref, pid, reason, tag};
+    return tsm_record_make(&TsmDown_Type, fields);
 }
 
 PyObject*
@@ -349,19 +403,27 @@ static PyMethodDef record_methods[] = {
 
 static PyMemberDef exit_members[] = {
     FIELD("sender", 0, "Pid of the process that ended or sent the exit signal."),
-    FIELD("reason", 1, "Why: a word such as \"normal\", a tuple, or a Crash."),
     {NULL, 0, 0, 0, NULL},
 };
 
 static PyMemberDef down_members[] = {
     FIELD("ref", 0, "The reference monitor() returned."),
     FIELD("pid", 1, "The process watched, or (name, node) when watched by name."),
-    FIELD("reason", 2, "Why it ended; \"noproc\" when it was dead already."),
     FIELD("tag", 3, "The tag given to monitor(), else \"DOWN\"."),
     {NULL, 0, 0, 0, NULL},
 };
 
-#define RECORD(c_name, py_name, new_, members_, doc_) \
+static PyGetSetDef exit_getset[] = {
+    {"reason", get_reason, NULL, "Why: a word such as \"normal\", a tuple, or a Crash.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyGetSetDef down_getset[] = {
+    {"reason", get_reason, NULL, "Why it ended; \"noproc\" when it was dead already.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+#define RECORD(c_name, py_name, new_, members_, getset_, doc_) \
     PyTypeObject c_name = { \
         PyVarObject_HEAD_INIT(NULL, 0).tp_name = py_name, \
         .tp_basicsize = sizeof(TsmRecord), \
@@ -375,12 +437,13 @@ static PyMemberDef down_members[] = {
         .tp_hash = record_hash, \
         .tp_richcompare = record_compare, \
         .tp_members = members_, \
+        .tp_getset = getset_, \
         .tp_methods = record_methods, \
     }
 
-RECORD(TsmExit_Type, "transom.Exit", exit_new, exit_members,
+RECORD(TsmExit_Type, "transom.Exit", exit_new, exit_members, exit_getset,
        "Exit(sender, reason)\n--\n\nAn exit signal as a process that traps exits receives it.");
-RECORD(TsmDown_Type, "transom.Down", down_new, down_members,
+RECORD(TsmDown_Type, "transom.Down", down_new, down_members, down_getset,
        "Down(ref, pid, reason, tag='DOWN')\n--\n\nA monitored process has ended.");
 
 static PyObject*

@@ -8,7 +8,10 @@
  *   free stack, counts    under the lock
  *   slot contents the owner of the process (tsm_proc.h)
  * Invariants
- *   I1  a_live counts the slots in use by processes of this epoch
+ *   I1  a_live counts the slots in use by processes of this epoch, a_spawned - a_died those
+ *       that are alive: max_processes is a limit of the latter, so that whoever has seen a
+ *       process die (Down, is_alive, processes) finds its place free. Dead ones whose frames
+ *       are not yet unwound may take as many slots again (has_place)
  *   I2  a_gen of a slot only grows, and grows exactly when a life ends
  * Rejected        one contiguous reservation (10 million slots at once upset
  *                 overcommit limits); a lock-free free list (ABA needs a tag, and the
@@ -74,6 +77,9 @@ static tsm_proc_t*
 table_grow(void)
 {
     uint32_t idx = tsm_load_relaxed(&table.a_high); /* relaxed: written under our lock. */
+    if (idx >= (1u << MAX_BITS)) {
+        return NULL;
+    }
     /* relaxed: only growers write it, under our lock. */
     tsm_proc_t* chunk = tsm_load_relaxed(&table.a_chunks[idx >> CHUNK_BITS]);
     if (chunk == NULL) {
@@ -94,13 +100,23 @@ table_grow(void)
     return &chunk[idx & (CHUNK_SLOTS - 1)];
 }
 
+/* Is there a place for one more, with so many slots in use? Under the lock. */
+static bool
+has_place(uint32_t used)
+{
+    enum { SPARE = 1024 }; /* slots of the dead, beside as many as may live */
+    /* relaxed: a_died grows before a process is seen dead, so who saw it sees the count. */
+    uint64_t alive = tsm_load_relaxed(&table.a_spawned) - tsm_load_relaxed(&table.a_died);
+    return alive < table.max_processes && used < 2 * (uint64_t)table.max_processes + SPARE;
+}
+
 static tsm_proc_t*
 table_take(int* err)
 {
     tsm_proc_t* p = NULL;
     tsm_mutex_lock(&table.lock);
     uint32_t live = tsm_load_relaxed(&table.a_live); /* relaxed: written under our lock. */
-    if (live >= table.max_processes) {
+    if (!has_place(live)) {
         *err = TSM_E_LIMIT;
     } else if (table.free != NULL) {
         p = table.free;

@@ -481,11 +481,11 @@ tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest)
 {
     p->flags |= TSM_PF_DEAD;
     p->exit_term = reason;
+    tsm_ptab_count_death(p); /* before anybody can see it: its place is free */
     tsm_sig_t* late = (tsm_sig_t*)(void*)tsm_inbox_close_owner(&p->inbox); /* step 1 */
     if (TSM_UNLIKELY(p->a_qlimit != NULL)) {
         tsm_qlimit_close_owner(p);
     }
-    tsm_ptab_count_death(p);
     tsm_name_drop_owner(p);                                               /* step 2 */
     /* sc: against who gives p something to hold (bind/tsm_table_own.c), as for the name. */
     if (TSM_UNLIKELY(tsm_load_sc(&p->a_held) != 0) && tsm_hooks.died != NULL) {

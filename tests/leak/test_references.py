@@ -358,3 +358,16 @@ async def test_finalisers_may_use_the_runtime() -> None:
         except TimeoutError:
             break
     assert seen >= count
+
+
+def test_references_to_agents_leave_the_count_of_their_class() -> None:
+    """A class of references that is given back once too often is freed under those that live."""
+
+    class Idle(transom.Agent):
+        pass
+
+    kind = type(Idle.at("nobody"))
+    before = sys.getrefcount(kind)
+    for _ in range(1_000):
+        Idle.at("nobody")
+    assert abs(sys.getrefcount(kind) - before) < 10
