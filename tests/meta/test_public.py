@@ -34,10 +34,13 @@ PUBLIC = {
     "unregister", "whereis",
 }
 # fmt: on
+# Packages that are imported by themselves only; when another test has, transom has them as attributes.
+APART = {"testing"}
 
 
 def public_names(module: ModuleType) -> set[str]:
-    return {name for name in vars(module) if not name.startswith("_")}
+    # pytest rewrites the asserts of what has a plugin, and leaves names such as "@py_builtins".
+    return {name for name in vars(module) if not name.startswith("_") and name.isidentifier()}
 
 
 def stub_names(stub: str) -> set[str]:
@@ -52,7 +55,7 @@ def stub_names(stub: str) -> set[str]:
 
 
 def test_the_list_of_public_names() -> None:
-    assert public_names(transom) == PUBLIC
+    assert public_names(transom) - APART == PUBLIC
 
 
 def test_import_star_leaves_the_standard_sys_alone() -> None:
