@@ -122,6 +122,8 @@ def isolated_info() -> dict[str, Any]:
         ...     return transom.isolated_info()["calls"]
         >>> transom.run(main)
         1
+
+    Source: erlang:port_info/1, of a pool.
     """
     port = _isolated_pool.current()
     return {} if port is None else port.info()
