@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 MARKER = (
-    "transom(*, schedulers, deterministic, timeout, leak_seconds, allow_leaks, allow_crashes): "
+    "transom(*, schedulers, timeout, leak_seconds, allow_leaks, allow_crashes): "
     "run the test as a process of a fresh node"
 )
 OTHERS = ("asyncio", "anyio", "trio", "tornado_test", "twisted")  # markers of those who run async tests, too
@@ -26,13 +26,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("strict", "auto"),
         default=None,
         help="strict: tests with the marker transom or the fixture transom_node; auto: all async tests nobody else claims",
-    )
-    group.addoption(
-        "--transom-seed",
-        type=int,
-        default=None,
-        metavar="N",
-        help="run the tests of transom in deterministic mode with this seed",
     )
     parser.addini("transom_mode", "strict (default) or auto; see --transom-mode", default="strict")
     parser.addini("transom_timeout", "seconds a test of transom may take (default 60)", default="60")

@@ -19,7 +19,6 @@ class Node:
 
     Attributes:
         schedulers: Slots, 1 to 256; None: one for each core.
-        deterministic: A seed, True for a fresh one, or False.
         timeout: Seconds the test may take, > 0; then it is ended and fails.
         leak_seconds: Seconds that processes get to end when the test is over, >= 0.
         allow_leaks: True: processes that live on are no failure; they are ended with the node.
@@ -27,7 +26,6 @@ class Node:
     """
 
     schedulers: int | None = None
-    deterministic: int | bool = False
     timeout: float = TIMEOUT_SECONDS
     leak_seconds: float = LEAK_SECONDS
     allow_leaks: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from transom.testing._context import Node
 from transom.testing._run import LeakedProcesses, Run
 
 KEY = pytest.StashKey[Node]()
-OPTIONS = ("schedulers", "deterministic", "timeout", "leak_seconds", "allow_leaks", "allow_crashes")
+OPTIONS = ("schedulers", "timeout", "leak_seconds", "allow_leaks", "allow_crashes")
 
 
 def node_of(item: Any) -> Node:
@@ -28,9 +27,6 @@ def node_of(item: Any) -> Node:
                 what = f"option {unknown[0]!r}" if unknown else "argument without a name"
                 raise pytest.UsageError(f"{item.nodeid}: transom has no {what}; there are {', '.join(OPTIONS)}")
             given |= marker.kwargs
-        seed = item.config.getoption("--transom-seed", None)
-        if seed is not None and given.get("deterministic") is not False:
-            given["deterministic"] = seed
         item.stash[KEY] = Node(**given)
     return item.stash[KEY]  # type: ignore[no-any-return]
 
@@ -84,9 +80,6 @@ def _explain(item: Any, run: Run, failure: BaseException) -> None:
     """What else the report of a failed test tells."""
     if isinstance(failure, pytest.skip.Exception | pytest.xfail.Exception):
         return
-    if run.seed is not None:
-        command = f"pytest {shlex.quote(item.nodeid)} --transom-seed={run.seed}"
-        item.add_report_section("call", "transom seed", f"seed {run.seed}; the same run again:\n{command}\n")
     if failure is run.error:
         if run.unexpected:
             text = "\n\n".join(report.text for report in run.unexpected[:10])

@@ -8,7 +8,6 @@ What lives on after that, and after the supervisor has stopped, is leaked.
 from __future__ import annotations
 
 import inspect
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -88,7 +87,6 @@ class Run:
     def __init__(self, body: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], node: Node) -> None:
         self.body, self.args, self.kwargs, self.node = body, args, kwargs, node
         self.test = _context.Test(node, _crashes.Recorder())
-        self.seed: int | None = None
         self.ended = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -98,12 +96,6 @@ class Run:
     def go(self) -> None:
         """Run it; outside of processes. What came of it stands in the attributes afterwards."""
         options: dict[str, Any] = {"schedulers": self.node.schedulers} if self.node.schedulers is not None else {}
-        if self.node.deterministic is not False:
-            drawn = random.SystemRandom().randrange(1 << 32)
-            self.seed = drawn if self.node.deterministic is True else self.node.deterministic
-            if "deterministic" not in inspect.signature(_runtime.start).parameters:
-                raise NotImplementedError("this version of transom has no deterministic mode")
-            options["deterministic"] = self.seed
         _context.enter(self.test)
         try:
             with self.test.recorder:
