@@ -733,8 +733,6 @@ ALL = (
     *COPIES,
     ACCOUNTING,
     AIO,
-    AIO,
-    ACCOUNTING,
     AGENT_CALL,
     AGENT_MEMORY,
     PAIRS,
