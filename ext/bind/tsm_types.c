@@ -193,17 +193,34 @@ PyTypeObject TsmTimer_Type = {
 /* ---- Exit and Down: records with named, read-only fields ---- */
 
 /* The reason may be one object for all that are told of one end. Nobody sees it: the first
- * who looks at the reason of a record gives the record a copy of its own. */
+ * who looks at the reason of a record gives the record a copy of its own. The one it came
+ * with stays: another thread may be reading it. */
 typedef struct {
     PyObject_HEAD
     PyObject* fields[4];
-    bool own; /* under the critical section: the reason is this record's alone */
+    PyObject* a_own; /* its own reason, or NULL; set once, by any thread */
 } TsmRecord;
 
 static int
 record_size(PyTypeObject* type)
 {
     return type == &TsmExit_Type ? 2 : 4;
+}
+
+static int
+reason_index(PyTypeObject* type)
+{
+    return type == &TsmExit_Type ? 1 : 2;
+}
+
+/* As whoever holds the record sees it. Borrowed. */
+static PyObject*
+field(PyObject* self, int i)
+{
+    TsmRecord* record = (TsmRecord*)self;
+    /* acquire: pairs with tsm_record_reason; the copy is whole. */
+    PyObject* own = i == reason_index(Py_TYPE(self)) ? tsm_load_acquire(&record->a_own) : NULL;
+    return own != NULL ? own : record->fields[i];
 }
 
 PyObject*
@@ -216,7 +233,7 @@ tsm_record_make(PyTypeObject* type, PyObject* const* fields)
     for (int i = 0; i < 4; i++) {
         op->fields[i] = i < record_size(type) ? Py_NewRef(fields[i]) : NULL;
     }
-    op->own = true;
+    op->a_own = Py_NewRef(op->fields[reason_index(type)]);
     PyObject_GC_Track(op);
     return (PyObject*)op;
 }
@@ -227,7 +244,7 @@ signal_record(PyTypeObject* type, PyObject* const* fields)
 {
     PyObject* op = tsm_record_make(type, fields);
     if (op != NULL) {
-        ((TsmRecord*)op)->own = false;
+        Py_CLEAR(((TsmRecord*)op)->a_own);
     }
     return op;
 }
@@ -246,29 +263,25 @@ tsm_down_object(PyObject* ref, PyObject* pid, PyObject* reason, PyObject* tag)
     return signal_record(&TsmDown_Type, fields);
 }
 
-static int
-reason_index(PyTypeObject* type)
-{
-    return type == &TsmExit_Type ? 1 : 2;
-}
-
 PyObject*
 tsm_record_reason(PyObject* self)
 {
     TsmRecord* record = (TsmRecord*)self;
-    PyObject** at = &record->fields[reason_index(Py_TYPE(self))];
-    Py_BEGIN_CRITICAL_SECTION(self);
-    if (!record->own) {
-        PyObject* copy = tsm_copy(*at, "a reason");
-        if (copy != NULL) {
-            Py_SETREF(*at, copy);
-        } else {
+    PyObject* none = NULL;
+    /* acquire: pairs with the swap below. */
+    if (tsm_load_acquire(&record->a_own) == NULL) {
+        PyObject* shared = record->fields[reason_index(Py_TYPE(self))];
+        PyObject* own = tsm_copy(shared, "a reason");
+        if (own == NULL) {
             PyErr_Clear(); /* its hooks copied it when it was given, and fail now: then it is shared */
+            own = Py_NewRef(shared);
         }
-        record->own = true;
+        /* acq_rel: publishes the copy; who comes second drops its own. */
+        if (!tsm_cas_acq_rel(&record->a_own, &none, own)) {
+            Py_DECREF(own);
+        }
     }
-    Py_END_CRITICAL_SECTION();
-    return Py_NewRef(*at);
+    return Py_NewRef(field(self, reason_index(Py_TYPE(self))));
 }
 
 PyObject*
@@ -314,7 +327,7 @@ tsm_record_tuple(PyObject* self)
     int n = record_size(Py_TYPE(self));
     PyObject* tuple = PyTuple_New(n);
     for (int i = 0; tuple != NULL && i < n; i++) {
-        PyTuple_SET_ITEM(tuple, i, Py_NewRef(((TsmRecord*)self)->fields[i]));
+        PyTuple_SET_ITEM(tuple, i, Py_NewRef(field(self, i)));
     }
     return tuple;
 }
@@ -322,7 +335,10 @@ tsm_record_tuple(PyObject* self)
 static PyObject*
 record_repr(PyObject* self)
 {
-    PyObject** f = ((TsmRecord*)self)->fields;
+    PyObject* f[4] = {NULL};
+    for (int i = 0; i < record_size(Py_TYPE(self)); i++) {
+        f[i] = field(self, i);
+    }
     if (Py_IS_TYPE(self, &TsmExit_Type)) {
         return PyUnicode_FromFormat("Exit(sender=%R, reason=%R)", f[0], f[1]);
     }
@@ -348,8 +364,7 @@ record_compare(PyObject* a, PyObject* b, int op)
         Py_RETURN_NOTIMPLEMENTED;
     }
     for (int i = 0; i < record_size(Py_TYPE(a)); i++) {
-        int same = PyObject_RichCompareBool(((TsmRecord*)a)->fields[i],
-                                            ((TsmRecord*)b)->fields[i], Py_EQ);
+        int same = PyObject_RichCompareBool(field(a, i), field(b, i), Py_EQ);
         if (same <= 0) {
             return same < 0 ? NULL : PyBool_FromLong(op == Py_NE);
         }
@@ -363,6 +378,7 @@ record_traverse(PyObject* self, visitproc visit, void* arg)
     for (int i = 0; i < 4; i++) {
         Py_VISIT(((TsmRecord*)self)->fields[i]);
     }
+    Py_VISIT(((TsmRecord*)self)->a_own);
     return 0;
 }
 
@@ -372,6 +388,7 @@ record_clear(PyObject* self)
     for (int i = 0; i < 4; i++) {
         Py_CLEAR(((TsmRecord*)self)->fields[i]);
     }
+    Py_CLEAR(((TsmRecord*)self)->a_own);
     return 0;
 }
 

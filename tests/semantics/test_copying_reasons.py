@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -110,3 +112,31 @@ async def test_a_shared_message_is_shown_as_it_is() -> None:
     shown = process_info(me, "messages")
     assert shown == {"messages": [held]}
     assert await receive() is held
+
+
+class Halting:
+    """Its copying gives way to other threads, in the middle."""
+
+    def __init__(self, parts: list[int]) -> None:
+        self.parts = parts
+
+    def __deepcopy__(self, memo: Any) -> Halting:
+        time.sleep(0.001)
+        return Halting(list(self.parts))
+
+
+@in_node()
+async def test_threads_that_look_at_one_record_see_one_reason() -> None:
+    """A Down may reach several threads (a closure, share): the first copy is everybody's, and nothing is freed under them."""
+    for _ in range(30):
+        pid, ref = transom.spawn_monitor(ends_with, Halting([1]))
+        send(pid, "go")
+        down: Down = await take(ref)
+        seen: list[Any] = []
+        threads = [threading.Thread(target=lambda: seen.append(down.reason)) for _ in range(4)]  # noqa: B023
+        for thread in threads:
+            thread.start()
+        while len(seen) < 4:
+            assert "Halting" in repr(down)
+            await transom.sleep(0)
+        assert len({id(reason) for reason in seen}) == 1 and seen[0].parts == [1]
