@@ -74,7 +74,7 @@ def _shrunk(
                 tried = [*best[:at], *[0] * len(piece), *best[at + size :]]
                 replay = _replay.Replay(_replay.text_of(tried), preemptions=preemptions)
                 failed = _attempt(fn, replay)
-                if type(failed) is type(error):
+                if failed is not None and type(failed) is type(error):
                     best, best_error = tried, failed
         size //= 2
     return _replay.text_of(best), best_error

@@ -30,8 +30,10 @@ async def _increment(store: transom.Pid, done: transom.Pid) -> None:
 async def lost_update() -> None:
     """Read, then write: another may write in between."""
     store = transom.spawn_link(_store, 0)
-    for _ in range(2):
-        transom.spawn_link(_increment, store, transom.current_pid())
+    transom.spawn_link(_increment, store, transom.current_pid())
+    for _ in range(4):
+        await transom.sleep(0)  # by then the first is done, nearly always
+    transom.spawn_link(_increment, store, transom.current_pid())
     for _ in range(2):
         assert await transom.receive() == "done"
     transom.send(store, ("get", transom.current_pid()))
@@ -42,11 +44,14 @@ async def _short() -> None:
     pass
 
 
+async def _sleeps() -> None:
+    await transom.sleep(1.0)
+
+
 async def monitor_after_death() -> None:
     """The reason is lost when the monitor comes after the death."""
-    pid = transom.spawn(_short)
-    transom.spawn(_short)
-    await transom.sleep(0)
+    pid = transom.spawn(_sleeps)
+    await transom.sleep(1.0)
     transom.monitor(pid)
     assert (await transom.receive(transom.Down)).reason == "normal"
 
