@@ -221,6 +221,7 @@ extern PyMethodDef tsm_nodeinfo_methods[];
 extern PyMethodDef tsm_copy_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_data_methods[];
+extern PyMethodDef tsm_replay_methods[];
 extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
 PyObject* tsm_origin_of(tsm_proc_t* p);
 int tsm_origin_set(tsm_proc_t* p, PyObject* origin);

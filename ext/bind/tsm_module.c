@@ -7,7 +7,8 @@ module_exec(PyObject* module)
     PyMethodDef* tables[] = {tsm_ops_methods, tsm_names_methods, tsm_spawn_methods, tsm_info_methods,
                              tsm_nodeinfo_methods, tsm_reds_methods, tsm_node_methods, tsm_origin_methods,
                              tsm_server_methods, tsm_anycall_methods,
-                             tsm_reclaim_methods, tsm_copy_methods, tsm_data_methods};
+                             tsm_reclaim_methods, tsm_copy_methods, tsm_data_methods,
+                             tsm_replay_methods};
     if (tsm_types_init(module) < 0 || tsm_node_init() < 0 || tsm_receive_init() < 0
         || tsm_reclaim_init() < 0 || tsm_table_init(module) < 0 || tsm_counters_init(module) < 0
         || tsm_dir_init(module) < 0) {

@@ -463,7 +463,7 @@ py_reductions(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     if (p == NULL) {
         return NULL;
     }
-    return PyLong_FromUnsignedLongLong(p->reds + (uint64_t)(TSM_BUDGET_REDS - tsm_budget_left(tsm_self)));
+    return PyLong_FromUnsignedLongLong(p->reds + (uint64_t)(tsm_det.slice_reds - tsm_budget_left(tsm_self)));
 }
 
 static PyObject*

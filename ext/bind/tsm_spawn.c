@@ -270,6 +270,7 @@ spawn(const options_t* options, PyObject* const* args, Py_ssize_t n, PyObject* k
     bool ok = prepare(p, body, coroutine, context, options) == 0
               && (parent == NULL || relate(parent, p, options, &ref) == 0);
     if (ok) {
+        tsm_det_spawned_any(p);
         tsm_ready_any(p); /* from here on p belongs to the scheduler */
         if (parent != NULL) {
             tsm_charge(tsm_self, 20);

@@ -26,6 +26,7 @@
  * Where tested    tests/semantics, tests/property, tests/stress
  * Source          OTP erl_proc_sig_queue.c; link protocol as OTP 23+ (unlink ids)
  */
+#include "proc/tsm_det.h"
 #include "proc/tsm_qlimit.h"
 
 static _Thread_local tsm_sig_t* buried __attribute__((tls_model("initial-exec")));
@@ -149,6 +150,9 @@ answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
             tsm_proc_t* p = tsm_ptab_slot_any(tsm_pid_idx(dead));
             tsm_qlimit_left_any(tsm_load_acquire(&p->a_qlimit)); /* acquire: as in tsm_qlimit_of. */
         }
+        if (TSM_UNLIKELY(tsm_det.on != 0) && sig->kind == TSM_SIG_MESSAGE && sig->ref == 0) {
+            tsm_det_record_any(TSM_DET_LOST, 0, dead, sig->term);
+        }
         tsm_bury(sig);
         return;
     }
@@ -172,6 +176,9 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
 {
     tsm_proc_t* p = tsm_ptab_get_any(to);
     uint16_t kind = sig->kind; /* after the push sig is no longer ours */
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_signal_any(to, sig);
+    }
     if (p != NULL) {
         /* acquire: pairs with tsm_qlimit_open_owner. */
         tsm_qlimit_t* limit = tsm_load_acquire(&p->a_qlimit);
@@ -479,6 +486,9 @@ answer_chain(tsm_proc_t* p, tsm_sig_t* sig)
 void
 tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_record_any(TSM_DET_DEAD, 0, tsm_proc_pid(p), reason);
+    }
     p->flags |= TSM_PF_DEAD;
     p->exit_term = reason;
     tsm_ptab_count_death(p); /* before anybody can see it: its place is free */

@@ -31,6 +31,9 @@ closing(void)
 static bool
 work_waits(const tsm_slot_t* slot)
 {
+    if (tsm_load_relaxed(&tsm_det.a_ready) != 0) { /* relaxed: a hint. */
+        return true;
+    }
     for (int q = 0; q < TSM_QUEUES; q++) {
         if (tsm_runq_len_any(&slot->runq[q]) != 0
             || tsm_inject_len_any(&tsm_sched.inject[q]) != 0) {
@@ -88,7 +91,10 @@ is_stuck(tsm_slot_t* slot, tsm_worker_t* w, uint64_t stuck_ns, uint64_t limit_ns
 static void
 check_slot(tsm_slot_t* slot, uint64_t now_ns)
 {
-    fire_overdue(slot, now_ns);
+    bool repeatable = tsm_det.on != 0; /* then time is virtual, and nobody is disturbed */
+    if (!repeatable) {
+        fire_overdue(slot, now_ns);
+    }
     if (work_waits(slot)) {
         tsm_wake_one();
     }
@@ -110,11 +116,13 @@ check_slot(tsm_slot_t* slot, uint64_t now_ns)
     /* relaxed: a hint, which may be left over from a signal long handled. Signals that
      * came while nobody was sure who runs p wait the ordinary time. */
     bool urgent = mail && tsm_load_relaxed(&p->a_urgent) != 0;
-    uint64_t limit_ns = urgent ? TSM_URGENT_NS : TSM_STUCK_NS;
+    uint64_t limit_ns = repeatable ? TSM_DET_STUCK_NS : urgent ? TSM_URGENT_NS : TSM_STUCK_NS;
     bool wanted = urgent || work_waits(slot) || (mail && stuck_ns >= TSM_STUCK_MAX_NS);
-    if (is_stuck(slot, w, stuck_ns, limit_ns) && wanted) {
+    if (is_stuck(slot, w, stuck_ns, limit_ns) && (wanted || repeatable) && stuck_ns >= limit_ns) {
+        /* relaxed: a count, for the report that this run cannot be repeated. */
+        (void)tsm_add_relaxed(&tsm_det.a_taken, 1);
         take_slot(slot, p);
-    } else if (stuck_ns >= TSM_STUCK_NS / 2) {
+    } else if (!repeatable && stuck_ns >= TSM_STUCK_NS / 2) {
         tsm_poke_budget(w);
     }
 }
@@ -189,7 +197,9 @@ tsm_monitor_main(void* arg)
             tsm_flush();
             tsm_sched.hooks.detach(&monitor);
         }
-        tsm_sched.hooks.tick(now_ns);
+        if (tsm_det.on == 0) { /* collecting and probing depend on the real clock */
+            tsm_sched.hooks.tick(now_ns);
+        }
     }
     tsm_sched.hooks.attach(&monitor);
     tsm_sched.hooks.thread_end(&monitor);

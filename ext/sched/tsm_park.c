@@ -158,7 +158,7 @@ static void
 resumed(tsm_worker_t* w, tsm_proc_t* p)
 {
     occupied(w, TSM_OCC_NONE);
-    tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: own thread's. */
+    tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own thread's. */
     tsm_store_relaxed(&p->a_status, TSM_ST_RUNNING); /* relaxed: as in run_here. */
     if ((p->flags & TSM_PF_DEAD) == 0 && !tsm_inbox_is_empty(&p->inbox)) {
         (void)tsm_proc_service_owner(p);
@@ -190,6 +190,9 @@ wait_and_resume(tsm_worker_t* w, tsm_proc_t* p)
 static bool
 others_wait(tsm_slot_t* slot, const tsm_proc_t* p)
 {
+    if (tsm_load_relaxed(&tsm_det.a_ready) != 0) { /* relaxed: a hint. */
+        return true;
+    }
     /* relaxed: a hint. High and max wherever they are queued come before low and normal. */
     if (tsm_queue_of(p) <= TSM_Q_NORMAL && tsm_load_relaxed(&tsm_sched.a_above) != 0) {
         return true;
@@ -257,7 +260,7 @@ tsm_preempt(tsm_worker_t* w)
 {
     tsm_proc_t* p = tsm_worker_proc(w);
     bool mine = tsm_enter(w);
-    p->reds += (uint64_t)(TSM_BUDGET_REDS - tsm_budget_left(w));
+    p->reds += (uint64_t)(tsm_det.slice_reds - tsm_budget_left(w));
     if (!mine) {
         tsm_reacquire(w);
     } else {
@@ -277,7 +280,10 @@ tsm_preempt(tsm_worker_t* w)
             tsm_store_relaxed(&slot->a_ticks, slot->a_ticks + 1); /* relaxed: heartbeat. */
         }
     }
-    tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: own thread's. */
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_slice(p);
+    }
+    tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own thread's. */
     return (p->flags & TSM_PF_DEAD) == 0;
 }
 

@@ -69,7 +69,7 @@ tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
     *handle = (tsm_timer_handle_t){timer, id, slot->id};
     tsm_timer_init(&timer->t, id, slot->id);
     timer->t.group = p == NULL ? NULL : &p->a_timers;
-    if (tsm_wheel_set_any(&slot->wheel, &timer->t, tsm_wheel_deadline_ms(tsm_now_ns(), delay_ns))) {
+    if (tsm_wheel_set_any(&slot->wheel, &timer->t, tsm_wheel_deadline_ms(tsm_time_ns(), delay_ns))) {
         wake_holder(slot);
     }
     if (grouped) {
@@ -86,7 +86,7 @@ tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
 static uint64_t
 time_left(uint64_t expires_ms)
 {
-    uint64_t now_ns = tsm_now_ns(), due_ns = (expires_ms - 1) * 1000000u;
+    uint64_t now_ns = tsm_time_ns(), due_ns = (expires_ms - 1) * 1000000u;
     return due_ns > now_ns ? due_ns - now_ns : 0;
 }
 
@@ -161,6 +161,9 @@ fire(tsm_ptimer_t* timer)
         }
     }
     tsm_sig_t* sig = timer->sig;
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_record_any(TSM_DET_FIRE, 0, to, NULL);
+    }
     tsm_free_kind(timer, TSM_KIND_TIMER);
     (void)tsm_signal_any(to, sig); /* pid 0: dropped, as by the dead */
 }

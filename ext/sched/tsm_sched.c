@@ -23,12 +23,15 @@ _Thread_local tsm_worker_t* tsm_self __attribute__((tls_model("initial-exec")));
 uint64_t
 tsm_now_ms(void)
 {
-    return tsm_now_ns() / 1000000u;
+    return tsm_time_ns() / 1000000u;
 }
 
 bool
 tsm_any_work(const tsm_slot_t* own)
 {
+    if (tsm_load_relaxed(&tsm_det.a_ready) != 0) { /* relaxed: a hint. */
+        return true;
+    }
     for (int q = 0; q < TSM_QUEUES; q++) {
         if (tsm_inject_len_any(&tsm_sched.inject[q]) != 0) {
             return true;
@@ -80,6 +83,10 @@ overflow(tsm_slot_t* slot, uint32_t q, tsm_proc_t* p)
 static void
 enqueue_at(tsm_slot_t* slot, tsm_proc_t* p, uint32_t q)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0) && tsm_det_push_any(p, tsm_self == NULL)) {
+        tsm_wake_one();
+        return;
+    }
     if (TSM_UNLIKELY(q > TSM_Q_NORMAL)) {
         /* relaxed: a hint where to look; the queues themselves are the truth. */
         (void)tsm_add_relaxed(&tsm_sched.a_above, 1);
@@ -350,6 +357,7 @@ make_slots(uint32_t count)
     }
     for (uint32_t i = 0; i < count; i++) {
         tsm_sched.slots[i].seen_ticks = tsm_sched.slots[i].seen_ns = 0;
+        tsm_wheel_restart(&tsm_sched.slots[i].wheel, tsm_now_ms());
         for (int q = 0; q < TSM_QUEUES; q++) {
             tsm_runq_init(&tsm_sched.slots[i].runq[q], count == 1);
         }

@@ -35,6 +35,7 @@
 #include "proc/tsm_proc.h"
 #include "queue/tsm_inject.h"
 #include "sched/tsm_idle.h"
+#include "proc/tsm_det.h"
 #include "sched/tsm_slot.h"
 
 enum tsm_occupied { TSM_OCC_NONE, TSM_OCC_PARKED, TSM_OCC_BLOCKED, TSM_OCC_WAITING, TSM_OCC_ABANDONED };

@@ -113,6 +113,12 @@ steal(tsm_slot_t* slot, int lowest)
 tsm_proc_t*
 tsm_pick_local(tsm_slot_t* slot, const tsm_proc_t* rival)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_proc_t* picked = tsm_det_pick(rival);
+        if (picked != NULL || rival != NULL) {
+            return picked;
+        } /* what found no memory to be listed stands in the queues */
+    }
     bool inject_first = ++slot->picks % TSM_GLOBAL_EVERY == 0;
     int lowest = rival == NULL ? TSM_Q_SPENT : (int)tsm_queue_beside(rival);
     const tsm_proc_t* equal = rival != NULL && rival->priority == TSM_PRIO_NORMAL ? rival : NULL;
@@ -177,7 +183,7 @@ sleep_ns(tsm_slot_t* slot)
     if (next_ms == UINT64_MAX) {
         return TSM_WAIT_FOREVER;
     }
-    uint64_t now_ns = tsm_now_ns(), due_ns = next_ms * 1000000u;
+    uint64_t now_ns = tsm_time_ns(), due_ns = next_ms * 1000000u;
     return due_ns <= now_ns ? 0 : (int64_t)(due_ns - now_ns);
 }
 
@@ -312,7 +318,7 @@ settle(tsm_worker_t* w, tsm_proc_t* p, enum tsm_run how)
 static void
 account(tsm_worker_t* w, tsm_proc_t* p)
 {
-    int32_t used = TSM_BUDGET_REDS - tsm_budget_left(w);
+    int32_t used = tsm_det.slice_reds - tsm_budget_left(w);
     p->reds += (uint64_t)used;
     tsm_slot_t* slot = tsm_worker_slot(w);
     if (TSM_LIKELY(slot != NULL)) {
@@ -325,7 +331,7 @@ account(tsm_worker_t* w, tsm_proc_t* p)
 static void
 run_here(tsm_worker_t* w, tsm_proc_t* p)
 {
-    tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: own thread's. */
+    tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own thread's. */
     tsm_store_relaxed(&w->a_proc, p); /* relaxed: published by the lock or the fences. */
     tsm_store_relaxed(&w->a_occupied, TSM_OCC_NONE); /* relaxed: for reports. */
     /* release: pairs with service_blocked and poke, which follow the pointer. */
@@ -395,6 +401,20 @@ look_at_clock(tsm_slot_t* slot)
     }
 }
 
+/* A deterministic run, and nobody can run: on to the next timer. */
+static bool
+jump(tsm_slot_t* slot)
+{
+    uint64_t next_ms = tsm_wheel_next_ms_any(&slot->wheel);
+    if (next_ms == UINT64_MAX) {
+        tsm_store_relaxed(&tsm_det.a_stalled, 1); /* relaxed: read with picks, twice. */
+        return false;
+    }
+    tsm_det_jump(next_ms * 1000000u);
+    (void)tsm_ptimer_expire(slot, tsm_now_ms());
+    return true;
+}
+
 /* Attached, inside the runtime, with a slot. Returns when the slot is gone. */
 static void
 hold_slot(tsm_worker_t* w)
@@ -406,6 +426,10 @@ hold_slot(tsm_worker_t* w)
         look_at_clock(slot);
         if (p == NULL) {
             p = tsm_pick_local(slot, NULL);
+        }
+        if (p == NULL && TSM_UNLIKELY(tsm_det.on != 0) && jump(slot)) {
+            flush_user(w);
+            continue;
         }
         if (p == NULL) {
             p = wait_for_work(w, slot);

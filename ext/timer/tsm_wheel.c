@@ -178,6 +178,16 @@ tsm_wheel_init(tsm_wheel_t* w, uint64_t now_ms)
     w->a_next_ms = TSM_WHEEL_NEVER;
 }
 
+void
+tsm_wheel_restart(tsm_wheel_t* w, uint64_t now_ms)
+{
+    tsm_mutex_lock(&w->lock);
+    if (w->armed == 0) {
+        w->cur_ms = now_ms;
+    }
+    tsm_mutex_unlock(&w->lock);
+}
+
 bool
 tsm_wheel_set_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t expires_ms)
 {

@@ -122,6 +122,10 @@ tsm_timer_init(tsm_timer_t* t, uint64_t id, uint32_t wheel_idx)
     tsm_store_relaxed(&t->a_id, id);
 }
 
+/* An empty wheel is set to another time, which may lie before its own (another clock). One
+ * that is not empty stays as it is. */
+void tsm_wheel_restart(tsm_wheel_t* w, uint64_t now_ms);
+
 /* Arm t, which is in no wheel. An expiry in the past fires with the next expire.
  * Returns true when t is now the earliest: a sleeper must be told. */
 bool tsm_wheel_set_any(tsm_wheel_t* w, tsm_timer_t* t, uint64_t expires_ms);

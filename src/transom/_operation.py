@@ -74,10 +74,10 @@ def in_process() -> bool:
 
 
 def _blocking[T](steps: Steps[T], timeout: float | None) -> T:
-    end = None if timeout is None else time.monotonic() + timeout
+    end = None if timeout is None else _core._monotonic() + timeout
 
     async def receive(*match: Any, timeout: float | None = None) -> Any:
-        left = None if end is None else max(0.0, end - time.monotonic())
+        left = None if end is None else max(0.0, end - _core._monotonic())
         limits = [limit for limit in (left, timeout) if limit is not None]
         return _core._sync_receive(*match, timeout=min(limits)) if limits else _core._sync_receive(*match)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -91,7 +90,7 @@ async def as_completed[R](
 
 
 async def _in_process[R](calls: dict[Any, Call[R]], timeout: float | None) -> AsyncIterator[Answer[R]]:
-    end = None if timeout is None else time.monotonic() + timeout
+    end = None if timeout is None else _core._monotonic() + timeout
     waiting: dict[Any, Call[R]] = {}
     refused: list[Answer[R]] = []
     try:
@@ -103,7 +102,7 @@ async def _in_process[R](calls: dict[Any, Call[R]], timeout: float | None) -> As
         for answer in refused:
             yield answer
         while waiting:
-            left = None if end is None else max(0.0, end - time.monotonic())
+            left = None if end is None else max(0.0, end - _core._monotonic())
             label = list(waiting)[await _core._first(tuple(waiting.values()), left)]
             yield await _taken(label, waiting.pop(label))
     finally:

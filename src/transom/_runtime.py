@@ -28,6 +28,7 @@ from transom import (
     _loop_agent,
     _loop_thread,
     _process,
+    _replay,
     _report,
     _serve,
     _values,
@@ -244,6 +245,12 @@ class _Outcome:
         self.done = threading.Event()
         self.value: Any = None
         self.error: BaseException | None = None
+        self.on_end: Callable[[], None] | None = None  # by the process, at once
+
+    def end(self) -> None:
+        if self.on_end is not None:
+            self.on_end()
+        self.done.set()
 
     def fail(self, error: BaseException) -> None:
         if isinstance(error, _errors.Killed):
@@ -256,6 +263,37 @@ class _Outcome:
             self.error = error
 
 
+def _run_deterministic(
+    main: Callable[..., Any], args: tuple[Any, ...], replay: _replay.Replay, options: dict[str, Any]
+) -> Any:
+    if options.setdefault("schedulers", 1) != 1:
+        raise ValueError(f"a deterministic run has one scheduler, not {options['schedulers']}")
+    if _core._is_running():
+        raise _errors.AlreadyRunning("a node is running in this program already; stop() it first")
+    outcome = _Outcome()
+    outcome.on_end = _core._replay_close
+    error: BaseException | None = None
+    replay.begin()
+    try:
+        start(**options)
+        try:
+            pid = _core.spawn(_entry(main, args, outcome))
+            while not outcome.done.wait(0.002) and _core.is_alive(pid):
+                if replay.is_stalled():
+                    error = _replay.Deadlock("every process waits for a message, and no timer is set")
+                    break
+        finally:
+            _core._replay_close()
+            stop()
+    finally:
+        replay.end()
+    error = error or outcome.error
+    if error is not None:
+        error.add_note(replay.note())
+        raise error
+    return outcome.value
+
+
 def _entry(main: Callable[..., Any], args: tuple[Any, ...], outcome: _Outcome) -> Callable[[], Any]:
     """main as a process body that notes its outcome. What run() raises is not reported as a crash, too."""
 
@@ -266,7 +304,7 @@ def _entry(main: Callable[..., Any], args: tuple[Any, ...], outcome: _Outcome) -
             outcome.fail(error)
             raise
         finally:
-            outcome.done.set()
+            outcome.end()
 
     def entry() -> None:
         try:
@@ -275,7 +313,7 @@ def _entry(main: Callable[..., Any], args: tuple[Any, ...], outcome: _Outcome) -
             outcome.fail(error)
             raise
         finally:
-            outcome.done.set()
+            outcome.end()
 
     return entry_async if inspect.iscoroutinefunction(main) else entry
 
@@ -291,6 +329,7 @@ def run(
     max_threads: int = MAX_THREADS_DEFAULT,
     isolated_workers: int | None = None,
     io_threads: int = 1,
+    deterministic: int | str | None = None,
 ) -> T: ...
 @overload
 def run(
@@ -303,8 +342,9 @@ def run(
     max_threads: int = MAX_THREADS_DEFAULT,
     isolated_workers: int | None = None,
     io_threads: int = 1,
+    deterministic: int | str | None = None,
 ) -> T: ...
-def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
+def run(main: Callable[..., Any], /, *args: Any, deterministic: int | str | None = None, **options: Any) -> Any:
     """Start a node, run main(*args) as its first process, stop the node, and return main's value.
 
     Blocks the calling thread, which must be no process. When main ends, processes still alive are ended as by ``stop``. Ctrl-C stops
@@ -313,6 +353,8 @@ def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
     Args:
         main: Coroutine function or plain function.
         args: Handed to main as they are.
+        deterministic: A seed, 0 to 2**64 - 1: one scheduler, virtual time, and the seed decides who runs when, so
+            the same seed gives the same run; or a schedule as a failed run prints it. None, the default: off.
         options: As for ``start``.
 
     Returns:
@@ -322,6 +364,7 @@ def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
         BaseException: What main raised.
         Exited: main was ended by an exit signal.
         AlreadyRunning: A node runs in this OS process already.
+        TransomError: In a deterministic run every process waits and no timer is set.
 
     Example:
         >>> import transom
@@ -336,6 +379,8 @@ def run(main: Callable[..., Any], /, *args: Any, **options: Any) -> Any:
     if not callable(main):
         hint = "; write run(main), not run(main())" if inspect.iscoroutine(main) else ""
         raise TypeError(f"run() takes the main function, not {type(main).__name__}{hint}")
+    if deterministic is not None:
+        return _run_deterministic(main, args, _replay.Replay(deterministic), options)
     outcome = _Outcome()
     start(**options)
     try:

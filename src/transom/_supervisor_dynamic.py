@@ -8,7 +8,6 @@ Source: Elixir's DynamicSupervisor.
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from transom import _core
@@ -59,7 +58,7 @@ class DynamicEngine(Engine):
 
     async def stop_all(self) -> None:
         """Ask all at once, then wait for each until its time is over."""
-        now = time.monotonic()
+        now = _core._monotonic()
         asked = []
         for child in list(self.children.values()):
             if child.pid is not None:
@@ -69,7 +68,7 @@ class DynamicEngine(Engine):
         late = []
         for child, ref, end in asked:
             try:
-                left = None if end is None else max(0.0, end - time.monotonic())
+                left = None if end is None else max(0.0, end - _core._monotonic())
                 self._stopped(child, (await _core.receive(ref, timeout=left)).reason)
             except TimeoutError:
                 self._kill(child)

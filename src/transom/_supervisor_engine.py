@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import time
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -204,7 +203,7 @@ class Engine:
             self.by_pid[pid] = child
             child.last_pid = pid
         child.pid, child.started = pid, started
-        child.progress.since = time.monotonic()
+        child.progress.since = _core._monotonic()
         if _log.isEnabledFor(logging.INFO):
             _log.info("%s: child %r started as %s", self.who, child.spec.id, pid)
         self.on_started(child)
@@ -244,7 +243,7 @@ class Engine:
         raise _errors.Stop("shutdown")
 
     async def _restart(self, child: Child, how: str, reason: Any) -> None:
-        now = time.monotonic()
+        now = _core._monotonic()
         step = child.progress.next_step(child.spec.recovery, now)
         if step == "give_up" or (step == "count" and not self.intensity.add(now)):
             self._report(how, child, reason, "the supervisor gives up")
@@ -299,7 +298,7 @@ class Engine:
                 continue
             failure = await self.launch(child)
             if failure is not None:
-                child.progress.since = time.monotonic()
+                child.progress.since = _core._monotonic()
                 await self._restart(child, "failed to start", failure[0])
                 return
             if child.pid is None:

@@ -1,0 +1,147 @@
+/* tsm_replay.c - deterministic runs for Python: begin, state, the trace and the choices.
+ * What they are: proc/tsm_det.h. */
+#include "bind/tsm_bind.h"
+
+#include "proc/tsm_det.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static uint16_t* script;
+
+/* A term in short; runs no user code and names no address. */
+static void
+describe(void* term, char* text)
+{
+    PyObject* value = term;
+    if (PyTuple_CheckExact(value) && PyTuple_GET_SIZE(value) > 0
+        && PyUnicode_CheckExact(PyTuple_GET_ITEM(value, 0))) {
+        value = PyTuple_GET_ITEM(value, 0);
+    }
+    const char* open = value != (PyObject*)term ? "(" : "";
+    const char* shut = value != (PyObject*)term ? ", ...)" : "";
+    if (PyUnicode_CheckExact(value)) {
+        char word[25] = {0};
+        Py_ssize_t n = PyUnicode_GET_LENGTH(value);
+        for (Py_ssize_t i = 0; i < n && i < 24; i++) {
+            Py_UCS4 c = PyUnicode_READ_CHAR(value, i);
+            word[i] = c >= 32 && c < 127 ? (char)c : '?';
+        }
+        (void)snprintf(text, TSM_DET_TEXT, "%s'%s'%s", open, word, shut);
+    } else if (PyLong_CheckExact(value) && _PyLong_NumBits(value) < 63) {
+        (void)snprintf(text, TSM_DET_TEXT, "%lld", PyLong_AsLongLong(value));
+    } else {
+        (void)snprintf(text, TSM_DET_TEXT, "%s", Py_TYPE(value)->tp_name);
+    }
+}
+
+/* _replay_begin(seed, seeded, script, preempts, records): the next node is deterministic. */
+static PyObject*
+py_begin(PyObject* Py_UNUSED(m), PyObject* args)
+{
+    unsigned long long seed;
+    int seeded;
+    Py_buffer given;
+    unsigned int preempts, records;
+    if (!PyArg_ParseTuple(args, "Kpy*II:_replay_begin", &seed, &seeded, &given, &preempts, &records)) {
+        return NULL;
+    }
+    if (tsm_load_acquire(&tsm_sched.a_running) != 0) { /* acquire: as in _is_running. */
+        PyBuffer_Release(&given);
+        PyErr_SetString(PyExc_RuntimeError, "_replay_begin() while a node runs");
+        return NULL;
+    }
+    free(script);
+    script = malloc((size_t)given.len + 1);
+    int rc = script == NULL ? TSM_E_NOMEM : TSM_OK;
+    if (rc == TSM_OK) {
+        memcpy(script, given.buf, (size_t)given.len);
+        tsm_det_plan_t plan = {.seeded = (uint32_t)seeded, .preempts = preempts, .seed = seed,
+                               .script = script, .script_len = (uint32_t)(given.len / 2),
+                               .max_records = records, .describe = describe};
+        rc = tsm_det_begin(&plan);
+    }
+    PyBuffer_Release(&given);
+    return rc < 0 ? PyErr_NoMemory() : Py_NewRef(Py_None);
+}
+
+static PyObject*
+py_end(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    tsm_det_end();
+    Py_RETURN_NONE;
+}
+
+static PyObject*
+py_close(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    tsm_det_close_any();
+    Py_RETURN_NONE;
+}
+
+/* (stalled, picks, slots taken, foreign wake-ups, messages to the dead) */
+static PyObject*
+py_state(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    unsigned long long picks = tsm_det.picks;
+    /* relaxed, all: looked at again by the caller, or after the run. */
+    unsigned int stalled = tsm_load_relaxed(&tsm_det.a_stalled);
+    unsigned int taken = tsm_load_relaxed(&tsm_det.a_taken);
+    unsigned int foreign = tsm_load_relaxed(&tsm_det.a_foreign); /* relaxed: as above. */
+    unsigned int lost = tsm_load_relaxed(&tsm_det.a_lost);       /* relaxed: as above. */
+    tsm_mutex_unlock(&tsm_det.lock);
+    return Py_BuildValue("IKIII", stalled, picks, taken, foreign, lost);
+}
+
+/* After the run: [(options, chosen, slice)]. */
+static PyObject*
+py_choices(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    PyObject* list = PyList_New(0);
+    for (uint32_t i = 0; list != NULL && i < tsm_det.choice_len; i++) {
+        const tsm_det_choice_t* c = &tsm_det.choices[i];
+        PyObject* item = Py_BuildValue("IIi", c->options, c->chosen, (int)c->slice);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+/* After the run: (count, [(ns, kind, from, to, text)]), the last of them. */
+static PyObject*
+py_records(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    PyObject* list = PyList_New(0);
+    uint64_t keep = tsm_det.plan.max_records, count = tsm_det.record_count;
+    for (uint64_t i = count > keep ? count - keep : 0; list != NULL && i < count; i++) {
+        const tsm_det_record_t* r = &tsm_det.records[i % keep];
+        PyObject* item = Py_BuildValue("KIKKs", (unsigned long long)r->now_ns, (unsigned int)r->kind,
+                                       (unsigned long long)r->from, (unsigned long long)r->to, r->text);
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list == NULL ? NULL : Py_BuildValue("KN", (unsigned long long)count, list);
+}
+
+/* _monotonic(): seconds of the clock that processes live by. */
+static PyObject*
+py_monotonic(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    return PyFloat_FromDouble((double)tsm_time_ns() / 1e9);
+}
+
+PyMethodDef tsm_replay_methods[] = {
+    {"_replay_begin", py_begin, METH_VARARGS, NULL},
+    {"_replay_end", py_end, METH_NOARGS, NULL},
+    {"_replay_close", py_close, METH_NOARGS, NULL},
+    {"_replay_state", py_state, METH_NOARGS, NULL},
+    {"_replay_choices", py_choices, METH_NOARGS, NULL},
+    {"_replay_records", py_records, METH_NOARGS, NULL},
+    {"_monotonic", py_monotonic, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
