@@ -147,6 +147,14 @@ take_list(TsmIoLoop* self, unsigned int limit)
     return list;
 }
 
+/* Does nothing wait to be taken? Any thread. */
+static PyObject*
+loop_idle(PyObject* op, PyObject* Py_UNUSED(none))
+{
+    TsmIoLoop* self = (TsmIoLoop*)op;
+    return PyBool_FromLong(tsm_inbox_is_idle(&self->inbox) || tsm_inbox_is_dead(&self->inbox));
+}
+
 /* _take(limit, woken): operations that want something, in order; None: none do. */
 static PyObject*
 loop_take(PyObject* op, PyObject* args)
@@ -186,6 +194,7 @@ loop_close(PyObject* op, PyObject* Py_UNUSED(none))
 }
 
 static PyMethodDef loop_methods[] = {
+    {"idle", loop_idle, METH_NOARGS, NULL},
     {"take", loop_take, METH_VARARGS, NULL},
     {"close", loop_close, METH_NOARGS, NULL},
     {"attach", tsm_io_attach, METH_NOARGS, NULL},

@@ -34,6 +34,7 @@ typedef struct tsm_bind {
     PyObject* report;     /* (pid, reason, info) logs one crash report */
     PyObject* discover;   /* (code, later) -> bool: is it agent code? */
     PyObject* demand;     /* (on) -> None: watch library code, too */
+    PyObject* outside;      /* () -> bool: may a thread that is no worker still send? */
     PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
     PyObject *report_heap, *report_queue; /* log the end of a process over its limit */
     PyObject* check_arguments; /* (function, agent class, args, kwargs) raises TypeError */
@@ -229,6 +230,8 @@ int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
 void tsm_reds_tick(uint64_t now_ns);
+void tsm_reds_calm_down(void); /* no node runs: what the last one left does not count for the next */
+void tsm_key_fix_order(void);  /* no table has rows: from now on their order is the same in every program */
 bool tsm_reds_native(void); /* a worker sits in native code: stopping the world takes long */
 void tsm_reds_interrupt(tsm_worker_t* w);
 void tsm_reds_calm(tsm_worker_t* w);

@@ -152,6 +152,13 @@ tsm_as_pid(PyObject* op, const char* what)
 uint64_t
 tsm_name_hash(PyObject* name)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0) && PyUnicode_CheckExact(name)) {
+        uint64_t hash = 0; /* one that does not change from program to program: names are listed in its order */
+        for (Py_ssize_t i = 0; i < PyUnicode_GET_LENGTH(name); i++) {
+            hash = (hash ^ PyUnicode_READ_CHAR(name, i)) * UINT64_C(0x100000001B3);
+        }
+        return hash;
+    }
     return (uint64_t)PyObject_Hash(name);
 }
 

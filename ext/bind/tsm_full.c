@@ -63,7 +63,7 @@ go_on(tsm_pid_t pid, tsm_qlimit_t* q, tsm_sig_t* sig, bool granted, bool dead)
 static PyObject*
 wait_in_process(tsm_worker_t* w, tsm_proc_t* me, tsm_pid_t pid, tsm_qlimit_t* q, tsm_sig_t* sig)
 {
-    tsm_waiter_t waiter;
+    tsm_waiter_t waiter = {0};
     tsm_op_begin(w);
     bool dead = (me->flags & TSM_PF_DEAD) != 0;
     const char* why = NULL;
@@ -80,9 +80,9 @@ wait_in_process(tsm_worker_t* w, tsm_proc_t* me, tsm_pid_t pid, tsm_qlimit_t* q,
     }
     bool granted = false;
     if (how == TSM_WAIT_QUEUED) {
-        bool off = tsm_block_begin(w) == TSM_OK;
+        bool off = is_waiting(&waiter) && tsm_inner_begin(w, &waiter.keep) == TSM_OK;
         if (!off) {
-            tsm_op_end(w); /* no thread to be had: the slot waits with us */
+            tsm_op_end(w); /* it was granted, or no thread is to be had: the slot waits with us */
         }
         Py_BEGIN_ALLOW_THREADS
         while (is_waiting(&waiter) && !tsm_inbox_is_dead(&me->inbox)) {
@@ -91,7 +91,7 @@ wait_in_process(tsm_worker_t* w, tsm_proc_t* me, tsm_pid_t pid, tsm_qlimit_t* q,
         Py_END_ALLOW_THREADS
         granted = tsm_qlimit_wait_end(q, &waiter);
         if (off) {
-            tsm_block_end(w);
+            tsm_inner_end(w, waiter.ticket);
         } else {
             tsm_op_begin(w);
         }
@@ -104,7 +104,7 @@ wait_in_process(tsm_worker_t* w, tsm_proc_t* me, tsm_pid_t pid, tsm_qlimit_t* q,
 static PyObject*
 wait_outside(tsm_pid_t pid, tsm_qlimit_t* q, tsm_sig_t* sig)
 {
-    tsm_waiter_t waiter;
+    tsm_waiter_t waiter = {0};
     bool granted = false, interrupted = false;
     if (tsm_qlimit_wait_begin(q, pid, &waiter, NULL, 0) == TSM_WAIT_QUEUED) {
         while (is_waiting(&waiter) && !interrupted) {

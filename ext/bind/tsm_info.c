@@ -358,9 +358,12 @@ wait_answer(tsm_info_t* request)
     tsm_worker_t* w = tsm_self;
     bool inside = w != NULL && tsm_worker_proc(w) != NULL;
     int rc = 0;
+    if (tsm_event_wait(&request->done, 0) == 0) {
+        return 0; /* the target is dead */
+    }
     if (inside) {
         tsm_op_begin(w);
-        rc = tsm_block_begin(w);
+        rc = tsm_inner_begin(w, &request->keep);
         if (rc < 0) {
             tsm_op_end(w); /* no thread to be had: the slot waits with us */
         }
@@ -372,7 +375,7 @@ wait_answer(tsm_info_t* request)
     }
     Py_END_ALLOW_THREADS
     if (inside && rc == 0) {
-        tsm_block_end(w);
+        tsm_inner_end(w, request->ticket);
         (void)tsm_done(NULL);
         return PyErr_Occurred() ? -1 : 0;
     }

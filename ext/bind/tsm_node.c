@@ -113,6 +113,21 @@ safepoint(tsm_worker_t* w)
     Py_XDECREF(done);
 }
 
+/* Python code, and so outside the runtime; the slot may be gone afterwards. */
+static bool
+outside(tsm_worker_t* w)
+{
+    tsm_leave(w);
+    PyObject* answer = PyObject_CallNoArgs(tsm_bind.outside);
+    if (answer == NULL) {
+        PyErr_WriteUnraisable(tsm_bind.outside);
+    }
+    bool may = answer == Py_True;
+    Py_XDECREF(answer);
+    (void)tsm_enter(w);
+    return may;
+}
+
 static const tsm_sched_hooks_t sched_hooks = {
     .thread_begin = thread_begin,
     .thread_end = thread_end,
@@ -125,6 +140,7 @@ static const tsm_sched_hooks_t sched_hooks = {
     .release = tsm_body_release,
     .taken = tsm_reds_taken,
     .tick = tsm_reds_tick,
+    .outside = outside,
     .interrupt = tsm_reds_interrupt,
     .calm = tsm_reds_calm,
 };
@@ -366,7 +382,7 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"NotOwner", &b->not_owner}, {"QueueFull", &b->queue_full}, {"Killed", &b->killed}, {"Stop", &b->stop},
         {"make_crash", &b->make_crash}, {"report", &b->report}, {"discover", &b->discover},
         {"demand", &b->demand},
-        {"housekeeping", &b->housekeeping}, {"classify", &b->classify},
+        {"housekeeping", &b->housekeeping}, {"outside", &b->outside}, {"classify", &b->classify},
         {"explain_copy", &b->explain_copy}, {"move_array", &b->move_array},
         {"copyreg_table", &b->copyreg_table},
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},

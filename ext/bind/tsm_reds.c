@@ -125,7 +125,7 @@ tsm_reds_slow(tsm_worker_t* w)
 {
     tsm_proc_t* p = tsm_worker_proc(w);
     if (p == NULL || tsm_in_runtime(w)) { /* a finaliser or hook inside the runtime */
-        tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: own counter. */
+        tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own counter. */
         return true;
     }
     bool in_grace = (p->flags & TSM_PF_DEAD) != 0;
@@ -338,6 +338,15 @@ tsm_reds_tick(uint64_t now_ns)
     if (now_ns - known.kept_ns > HOUSEKEEPING_NS) {
         known.kept_ns = now_ns;
         call_python(tsm_bind.housekeeping, Py_None);
+    }
+}
+
+void
+tsm_reds_calm_down(void)
+{
+    tsm_store_relaxed(&known.a_native, 0); /* relaxed: no node runs. */
+    if (tsm_load_relaxed(&known.a_demand) != 0) { /* relaxed: as above. */
+        set_demand(false, 0);
     }
 }
 

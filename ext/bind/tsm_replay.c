@@ -35,15 +35,17 @@ describe(void* term, char* text)
     }
 }
 
-/* _replay_begin(seed, seeded, script, preempts, records): the next node is deterministic. */
+/* _replay_begin(seed, seeded, script, preempts, records, empty): the next node is deterministic. empty: no
+ * table has rows. */
 static PyObject*
 py_begin(PyObject* Py_UNUSED(m), PyObject* args)
 {
     unsigned long long seed;
-    int seeded;
+    int seeded, empty;
     Py_buffer given;
     unsigned int preempts, records;
-    if (!PyArg_ParseTuple(args, "Kpy*II:_replay_begin", &seed, &seeded, &given, &preempts, &records)) {
+    if (!PyArg_ParseTuple(args, "Kpy*IIp:_replay_begin", &seed, &seeded, &given, &preempts, &records,
+                          &empty)) {
         return NULL;
     }
     if (tsm_load_acquire(&tsm_sched.a_running) != 0) { /* acquire: as in _is_running. */
@@ -60,6 +62,10 @@ py_begin(PyObject* Py_UNUSED(m), PyObject* args)
                                .script = script, .script_len = (uint32_t)(given.len / 2),
                                .max_records = records, .describe = describe};
         rc = tsm_det_begin(&plan);
+        tsm_reds_calm_down();
+        if (empty) {
+            tsm_key_fix_order();
+        }
     }
     PyBuffer_Release(&given);
     return rc < 0 ? PyErr_NoMemory() : Py_NewRef(Py_None);
@@ -79,19 +85,39 @@ py_close(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
-/* (stalled, picks, slots taken, foreign wake-ups, messages to the dead) */
+/* _replay_wait(seconds) -> (nobody will ever run again, the main process has ended) */
+static PyObject*
+py_wait(PyObject* Py_UNUSED(m), PyObject* seconds)
+{
+    double s = PyFloat_AsDouble(seconds);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    (void)tsm_event_wait(&tsm_det.news, (int64_t)(s * 1e9));
+    Py_END_ALLOW_THREADS
+    if (PyErr_CheckSignals() < 0) {
+        return NULL;
+    }
+    /* acquire: pairs with tsm_det_record_any. relaxed: the event orders it, or it is seen next time. */
+    bool over = tsm_load_acquire(&tsm_det.a_over) != 0 || tsm_load_relaxed(&tsm_det.a_closed) != 0;
+    return Py_BuildValue("OO", tsm_load_acquire(&tsm_det.a_stalled) != 0 ? Py_True : Py_False, /* acquire: as above. */
+                         over ? Py_True : Py_False);
+}
+
+/* (picks, slots taken, foreign wake-ups, messages to the dead, ms that others took) */
 static PyObject*
 py_state(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
     tsm_mutex_lock(&tsm_det.lock);
     unsigned long long picks = tsm_det.picks;
     /* relaxed, all: looked at again by the caller, or after the run. */
-    unsigned int stalled = tsm_load_relaxed(&tsm_det.a_stalled);
     unsigned int taken = tsm_load_relaxed(&tsm_det.a_taken);
     unsigned int foreign = tsm_load_relaxed(&tsm_det.a_foreign); /* relaxed: as above. */
     unsigned int lost = tsm_load_relaxed(&tsm_det.a_lost);       /* relaxed: as above. */
+    unsigned int waited = tsm_load_relaxed(&tsm_det.a_waited);   /* relaxed: as above. */
     tsm_mutex_unlock(&tsm_det.lock);
-    return Py_BuildValue("IKIII", stalled, picks, taken, foreign, lost);
+    return Py_BuildValue("KIIII", picks, taken, foreign, lost, waited);
 }
 
 /* After the run: [(options, chosen, slice)]. */
@@ -138,6 +164,7 @@ py_monotonic(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 PyMethodDef tsm_replay_methods[] = {
     {"_replay_begin", py_begin, METH_VARARGS, NULL},
     {"_replay_end", py_end, METH_NOARGS, NULL},
+    {"_replay_wait", py_wait, METH_O, NULL},
     {"_replay_close", py_close, METH_NOARGS, NULL},
     {"_replay_state", py_state, METH_NOARGS, NULL},
     {"_replay_choices", py_choices, METH_NOARGS, NULL},

@@ -450,6 +450,12 @@ key_init(tsm_key_t* key, bool ordered)
     }
 }
 
+void
+tsm_key_fix_order(void)
+{
+    hash_seed = HASH_K;
+}
+
 int
 tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered)
 {

@@ -11,6 +11,8 @@ enum {
     HMAP_LOG2_MAX = 31,
 };
 
+bool tsm_hmap_ordered;
+
 static uint32_t
 hmap_bucket(uint32_t kind, uint64_t key, uint32_t log2)
 {
@@ -102,7 +104,7 @@ void
 tsm_hmap_insert_slow(tsm_hmap_t* m, tsm_hnode_t* n)
 {
     tsm_assert(tsm_hmap_find(m, n->kind, n->key) == NULL);
-    if (m->log2 == 0 && m->count >= TSM_HMAP_CHAIN_MAX) {
+    if (m->log2 == 0 && m->count >= TSM_HMAP_CHAIN_MAX && !tsm_hmap_ordered) {
         hmap_resize(m, HMAP_LOG2_MIN);
     }
     else if (m->log2 != 0 && m->count >> m->log2 != 0 && m->log2 < HMAP_LOG2_MAX) {

@@ -10,6 +10,8 @@
  *   I1  log2 == 0: all nodes hang on u.chain; else on u.buckets[hash(kind, key) >>
  *       shift]
  *   I2  count == number of nodes hanging there; no two have the same (kind, key)
+ * Order           A chain is newest first; buckets are in no order, as keys are numbers
+ *                 that grow from run to run. tsm_hmap_ordered keeps every map one chain.
  * Failure         Inserting cannot fail: without memory the chains get longer.
  * Rejected        Open addressing (moves nodes, so the map could not be intrusive, and
  *                 a process with two links would pay for eight slots); a red-black tree
@@ -37,6 +39,10 @@ typedef struct {
 } tsm_hmap_t;
 
 enum { TSM_HMAP_CHAIN_MAX = 8 };
+
+/* Deterministic runs: maps never get buckets, so that walks have an order. Set while there
+ * are no maps. */
+extern bool tsm_hmap_ordered;
 
 /* Cold halves: maps with buckets. */
 tsm_hnode_t* tsm_hmap_find_slow(const tsm_hmap_t* m, uint32_t kind, uint64_t key);

@@ -5,10 +5,15 @@
 #include <string.h>
 
 #define START_NS UINT64_C(1000000000000) /* 1000 s: any fixed number */
-#define PICK_NS 1000u                    /* a turn takes a virtual microsecond */
+#define PICK_NS 1000u                    /* a turn takes a virtual microsecond, */
+#define RED_NS 25u                       /* and so much for each reduction */
+#define QUIET 64u                        /* turns without a signal, before time goes faster */
+#define HASTE 16u                        /* turns until it goes twice as fast again */
+#define MAX_HASTE 40u
 
 tsm_det_t tsm_det = {.slice_reds = TSM_DET_BUDGET};
 
+static uint32_t rate;     /* under lock: of eight turns so many are interrupted */
 static tsm_pid_t running; /* under lock: the process picked last */
 
 /* Room for one more in *items. */
@@ -39,13 +44,18 @@ tsm_det_begin(const tsm_det_plan_t* plan)
     }
     tsm_det.plan = *plan;
     tsm_rand_init(&tsm_det.rand, plan->seed);
+    rate = 1u << tsm_rand_below(&tsm_det.rand, 3);
     tsm_det.slice_reds = TSM_DET_BUDGET;
     tsm_det.now_ns = START_NS;
     running = 0;
-    tsm_det.closed = false;
-    tsm_det.picks = tsm_det.record_count = 0;
-    tsm_det.ready_len = tsm_det.choice_len = 0;
-    tsm_det.a_ready = tsm_det.a_stalled = tsm_det.a_taken = tsm_det.a_foreign = tsm_det.a_lost = 0;
+    tsm_det.picks = tsm_det.record_count = tsm_det.main = 0;
+    tsm_det.ready_len = tsm_det.choice_len = tsm_det.tickets = tsm_det.quiet = 0;
+    tsm_det.stirred = false;
+    tsm_det.slice_at = -1;
+    tsm_det.a_ready = tsm_det.a_returns = tsm_det.a_stalled = tsm_det.a_over = tsm_det.a_closed = 0;
+    tsm_det.a_taken = tsm_det.a_foreign = tsm_det.a_lost = tsm_det.a_waited = 0;
+    tsm_det.news = (tsm_event_t){0};
+    tsm_hmap_ordered = true;
     tsm_det.on = 1;
     return TSM_OK;
 }
@@ -54,22 +64,31 @@ void
 tsm_det_end(void)
 {
     tsm_det.on = 0;
+    tsm_hmap_ordered = false;
     tsm_det.slice_reds = TSM_DET_BUDGET;
-    tsm_det.ready_len = tsm_det.a_ready = 0;
+    tsm_det.ready_len = tsm_det.a_ready = tsm_det.a_returns = 0;
 }
 
 void
 tsm_det_close_any(void)
 {
     tsm_mutex_lock(&tsm_det.lock);
-    tsm_det.closed = true;
+    tsm_store_relaxed(&tsm_det.a_closed, 1); /* relaxed: under the lock; others need no order. */
     tsm_mutex_unlock(&tsm_det.lock);
+    tsm_event_set(&tsm_det.news);
+}
+
+/* Under the lock, where it is final; elsewhere a hint. */
+static bool
+is_closed(void)
+{
+    return tsm_load_relaxed(&tsm_det.a_closed) != 0; /* relaxed: see above. */
 }
 
 static void
 record_locked(uint8_t kind, tsm_pid_t from, tsm_pid_t to, const char* text)
 {
-    if (tsm_det.closed || tsm_det.plan.max_records == 0) {
+    if (is_closed() || tsm_det.plan.max_records == 0) {
         return;
     }
     tsm_det_record_t* r = &tsm_det.records[tsm_det.record_count++ % tsm_det.plan.max_records];
@@ -85,6 +104,7 @@ record(uint8_t kind, tsm_pid_t from, tsm_pid_t to, void* term)
         tsm_det.plan.describe(term, text);
     }
     tsm_mutex_lock(&tsm_det.lock);
+    tsm_det.stirred = true;
     bool by_running = from == 0 && kind != TSM_SIG_TIMEOUT && kind != TSM_DET_DEAD && kind != TSM_DET_FIRE;
     record_locked(kind, by_running ? running : from, to, text);
     tsm_mutex_unlock(&tsm_det.lock);
@@ -97,6 +117,10 @@ tsm_det_record_any(enum tsm_det_event kind, tsm_pid_t from, tsm_pid_t to, void* 
         (void)tsm_add_relaxed(&tsm_det.a_lost, 1); /* relaxed: a count. */
     }
     record((uint8_t)kind, from, to, term);
+    if (kind == TSM_DET_DEAD && to == tsm_det.main) {
+        tsm_store_release(&tsm_det.a_over, 1); /* release: what led to it is visible to who waits. */
+        tsm_event_set(&tsm_det.news);
+    }
 }
 
 void
@@ -111,8 +135,25 @@ void
 tsm_det_spawned_any(const tsm_proc_t* p)
 {
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        if (tsm_det.main == 0) {
+            tsm_det.main = tsm_proc_pid(p); /* no other process runs yet */
+        }
         record(TSM_DET_SPAWN, 0, tsm_proc_pid(p), NULL);
     }
+}
+
+/* A turn's length: how many are interrupted is drawn once for the run, as interrupting many
+ * hides what takes long, and few what takes several; and then short and long ones alike, up
+ * to a whole budget. */
+static uint32_t
+draw_slice_locked(void)
+{
+    if (tsm_rand_below(&tsm_det.rand, 8) >= rate) {
+        return 0;
+    }
+    uint32_t low = 1u << tsm_rand_below(&tsm_det.rand, 12);
+    uint32_t reds = low + tsm_rand_below(&tsm_det.rand, low);
+    return reds < TSM_DET_BUDGET ? reds : 0;
 }
 
 /* 0 .. options-1. */
@@ -120,20 +161,19 @@ static uint32_t
 choose_locked(uint32_t options, bool slice)
 {
     uint32_t chosen = 0, at = tsm_det.choice_len;
-    if (options <= 1 || tsm_det.closed) {
+    if (options <= 1 || is_closed()) {
         return 0;
     }
     if (at < tsm_det.plan.script_len) {
         chosen = tsm_det.plan.script[at] % options;
     } else if (tsm_det.plan.seeded != 0) {
-        uint32_t drawn = tsm_rand_below(&tsm_det.rand, options);
-        /* Most turns go undisturbed: interrupting every one hides what takes long. */
-        chosen = slice && tsm_rand_below(&tsm_det.rand, 4) != 0 ? 0 : drawn;
+        chosen = slice ? draw_slice_locked() : tsm_rand_below(&tsm_det.rand, options);
     }
     void* items = tsm_det.choices;
     if (grow(&items, at, &tsm_det.choice_cap, sizeof(tsm_det_choice_t))) {
         tsm_det.choices = items;
         tsm_det.choices[at] = (tsm_det_choice_t){options, chosen, slice};
+        tsm_det.slice_at = slice ? (int64_t)at : tsm_det.slice_at;
         tsm_det.choice_len++;
     }
     return chosen;
@@ -142,7 +182,8 @@ choose_locked(uint32_t options, bool slice)
 static void
 slice_locked(void)
 {
-    uint32_t chosen = tsm_det.plan.preempts == 0 ? 0 : choose_locked(TSM_DET_SLICES, true);
+    tsm_det.slice_at = -1;
+    uint32_t chosen = tsm_det.plan.preempts == 0 ? 0 : choose_locked(TSM_DET_BUDGET, true);
     tsm_det.plan.preempts -= chosen != 0;
     tsm_det.slice_reds = chosen == 0 ? TSM_DET_BUDGET : (int32_t)chosen;
 }
@@ -156,36 +197,89 @@ tsm_det_slice(const tsm_proc_t* p)
     tsm_mutex_unlock(&tsm_det.lock);
 }
 
+void
+tsm_det_used(int32_t reds)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    uint32_t used = reds > 0 ? (uint32_t)reds : 0;
+    tsm_det.now_ns += (uint64_t)used * RED_NS;
+    if (tsm_det.slice_at >= 0) {
+        tsm_det_choice_t* c = &tsm_det.choices[tsm_det.slice_at];
+        /* Interrupting it later than that would have been no interruption. */
+        if (c->chosen == 0 && used + 1 < c->options) {
+            c->options = used + 1;
+        }
+        tsm_det.slice_at = -1;
+    }
+    tsm_mutex_unlock(&tsm_det.lock);
+}
+
+static bool
+append_locked(tsm_proc_t* p, uint32_t ticket)
+{
+    void* items = tsm_det.ready;
+    if (!grow(&items, tsm_det.ready_len, &tsm_det.ready_cap, sizeof(tsm_det_entry_t))) {
+        return false;
+    }
+    tsm_det.ready = items;
+    tsm_det.ready[tsm_det.ready_len++] = (tsm_det_entry_t){p, ticket};
+    /* release: pairs with tsm_det_idle's second look. */
+    tsm_store_release(&tsm_det.a_ready, tsm_det.ready_len);
+    return true;
+}
+
 bool
 tsm_det_push_any(tsm_proc_t* p, bool foreign)
 {
     tsm_mutex_lock(&tsm_det.lock);
-    void* items = tsm_det.ready;
-    bool room = grow(&items, tsm_det.ready_len, &tsm_det.ready_cap, sizeof(tsm_proc_t*));
-    if (room) {
-        tsm_det.ready = items;
-        tsm_det.ready[tsm_det.ready_len++] = p;
-        tsm_store_relaxed(&tsm_det.a_ready, tsm_det.ready_len); /* relaxed: a hint; the lock decides. */
-    }
-    if (foreign && !tsm_det.closed) {
+    bool room = append_locked(p, 0);
+    if (foreign && !is_closed()) {
         (void)tsm_add_relaxed(&tsm_det.a_foreign, 1); /* relaxed: a count. */
     }
     tsm_mutex_unlock(&tsm_det.lock);
     return room;
 }
 
+uint32_t
+tsm_det_expect(void)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    uint32_t ticket = ++tsm_det.tickets;
+    if (append_locked(NULL, ticket)) {
+        (void)tsm_add_relaxed(&tsm_det.a_returns, 1); /* relaxed: read by the holder, who is us. */
+    } else {
+        ticket = 0;
+    }
+    tsm_mutex_unlock(&tsm_det.lock);
+    return ticket;
+}
+
+void
+tsm_det_return_any(tsm_proc_t* p, uint32_t ticket)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    for (uint32_t i = 0; i < tsm_det.ready_len; i++) {
+        if (tsm_det.ready[i].ticket == ticket) {
+            tsm_det.ready[i] = (tsm_det_entry_t){p, 0};
+            (void)tsm_sub_sc(&tsm_det.a_returns, 1); /* sc: once an answer; p is visible to who picks. */
+            break;
+        }
+    }
+    tsm_mutex_unlock(&tsm_det.lock);
+}
+
 static uint8_t
 level_of(const tsm_proc_t* p)
 {
-    return p->priority < TSM_PRIO_NORMAL ? (uint8_t)TSM_PRIO_NORMAL : p->priority;
+    return p == NULL || p->priority < TSM_PRIO_NORMAL ? (uint8_t)TSM_PRIO_NORMAL : p->priority;
 }
 
-/* Of the n that stand at the highest level, the one numbered chosen. */
+/* Of those that stand at the highest level, the one numbered chosen. */
 static uint32_t
 find_locked(uint8_t level, uint32_t chosen)
 {
     uint32_t i = 0;
-    while (level_of(tsm_det.ready[i]) != level || chosen-- != 0) {
+    while (level_of(tsm_det.ready[i].p) != level || chosen-- != 0) {
         i++;
     }
     return i;
@@ -197,7 +291,7 @@ pick_locked(const tsm_proc_t* rival)
     uint8_t level = rival == NULL ? 0 : level_of(rival);
     uint32_t n = 0;
     for (uint32_t i = 0; i < tsm_det.ready_len; i++) {
-        uint8_t other = level_of(tsm_det.ready[i]);
+        uint8_t other = level_of(tsm_det.ready[i].p);
         n = other > level ? 1 : n + (other == level);
         level = other > level ? other : level;
     }
@@ -205,28 +299,44 @@ pick_locked(const tsm_proc_t* rival)
         return NULL;
     }
     uint32_t at = find_locked(level, choose_locked(n, false));
-    tsm_proc_t* p = tsm_det.ready[at];
+    tsm_proc_t* p = tsm_det.ready[at].p;
     tsm_det.ready_len--;
-    memmove(&tsm_det.ready[at], &tsm_det.ready[at + 1], (tsm_det.ready_len - at) * sizeof(tsm_proc_t*));
-    tsm_store_relaxed(&tsm_det.a_ready, tsm_det.ready_len); /* relaxed: as in push. */
+    memmove(&tsm_det.ready[at], &tsm_det.ready[at + 1], (tsm_det.ready_len - at) * sizeof(tsm_det_entry_t));
+    tsm_store_relaxed(&tsm_det.a_ready, tsm_det.ready_len); /* relaxed: a hint; the lock decides. */
     return p;
 }
 
-tsm_proc_t*
-tsm_det_pick(const tsm_proc_t* rival)
+/* How long this turn takes; see Polling in tsm_det.h. */
+static uint64_t
+turn_ns_locked(bool interrupted, uint64_t next_ns)
 {
-    static const char none[TSM_DET_TEXT];
+    tsm_det.quiet = tsm_det.stirred ? 0 : tsm_det.quiet + !interrupted;
+    tsm_det.stirred = false;
+    if (tsm_det.quiet < QUIET || next_ns == UINT64_MAX) {
+        return PICK_NS;
+    }
+    uint32_t haste = (tsm_det.quiet - QUIET) / HASTE;
+    uint64_t ns = (uint64_t)PICK_NS << (haste < MAX_HASTE ? haste : MAX_HASTE);
+    uint64_t left_ns = next_ns > tsm_det.now_ns + PICK_NS ? next_ns - tsm_det.now_ns : PICK_NS;
+    return ns < left_ns ? ns : left_ns;
+}
+
+static const char no_text[TSM_DET_TEXT];
+
+tsm_proc_t*
+tsm_det_pick(const tsm_proc_t* rival, uint64_t next_ns)
+{
     tsm_mutex_lock(&tsm_det.lock);
     tsm_proc_t* p = pick_locked(rival);
     if (p != NULL) {
-        tsm_store_relaxed(&tsm_det.a_stalled, 0); /* relaxed: read with picks, under the lock. */
-        tsm_det.picks++;
-        tsm_det.now_ns += PICK_NS;
+        tsm_store_relaxed(&tsm_det.a_stalled, 0); /* relaxed: the run goes on, or is over. */
+        tsm_det.picks += !is_closed();
+        tsm_det.now_ns += turn_ns_locked(rival != NULL, next_ns);
         if (rival != NULL) {
-            record_locked(TSM_DET_PREEMPT, tsm_proc_pid(rival), 0, none);
+            record_locked(TSM_DET_PREEMPT, tsm_proc_pid(rival), 0, no_text);
         }
         running = tsm_proc_pid(p);
-        record_locked(TSM_DET_SCHEDULE, 0, running, none);
+        record_locked(TSM_DET_SCHEDULE, 0, running, no_text);
         slice_locked();
     }
     tsm_mutex_unlock(&tsm_det.lock);
@@ -236,12 +346,29 @@ tsm_det_pick(const tsm_proc_t* rival)
 void
 tsm_det_jump(uint64_t now_ns)
 {
-    static const char none[TSM_DET_TEXT];
     tsm_mutex_lock(&tsm_det.lock);
     if (now_ns > tsm_det.now_ns) {
         tsm_det.now_ns = now_ns;
     }
     running = 0;
-    record_locked(TSM_DET_JUMP, 0, 0, none);
+    record_locked(TSM_DET_JUMP, 0, 0, no_text);
     tsm_mutex_unlock(&tsm_det.lock);
+}
+
+void
+tsm_det_pass(uint64_t ns)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    tsm_det.now_ns += ns;
+    running = 0;
+    tsm_mutex_unlock(&tsm_det.lock);
+    (void)tsm_add_relaxed(&tsm_det.a_waited, (uint32_t)(ns / 1000000u + 1)); /* relaxed: a statistic. */
+}
+
+void
+tsm_det_stall(void)
+{
+    if (tsm_swap_sc(&tsm_det.a_stalled, 1) == 0) { /* sc: once; what led to it is visible to who waits. */
+        tsm_event_set(&tsm_det.news);
+    }
 }

@@ -3,14 +3,25 @@
  * What it is      While it is on there is one slot. Runnable processes stand in one list
  *                 in the order they became so; the seed, or a script of choices, picks from
  *                 it and says after how many reductions the picked one is interrupted. Time
- *                 is virtual: it moves a little with every pick, and jumps to the next timer
- *                 when nobody can run. Choices and signals are written down.
+ *                 is virtual: a turn takes a microsecond and something for each reduction,
+ *                 and when nobody can run, it jumps to the next timer. While a process sits
+ *                 in native code off the slot, or a thread outside may still send, it goes
+ *                 with the real clock instead. Choices and signals are written down.
  * Who touches what
- *   on, slice_reds, now_ns of a run that is off: set between nodes, constant during one
+ *   on            set between nodes; slice_reds and now_ns do not change while it is 0
  *   all else      under lock; slice_reds and now_ns are written by the holder of the slot
  * Invariants      A choice is a number below n, and n counts the ways that were open. The
  *                 list of choices alone replays a run: 0 is what came first, or no
- *                 interruption. Nothing here depends on addresses, threads or the clock.
+ *                 interruption; otherwise, of a slice, it is the number of reductions. What
+ *                 a turn then used is the number of ways, for who goes through all of them.
+ *                 Nothing here depends on addresses, threads or the clock.
+ * Polling         Turns after which no signal has been sent make no progress: after QUIET of
+ *                 them in a row a turn takes longer and longer, up to the next timer. Turns
+ *                 that compute do not count: they end by interruption.
+ * Coming back     A process that waits for another's answer without the slot (process_info,
+ *                 a full mailbox) comes back by itself, at some moment of the real clock.
+ *                 So who answers keeps a place in the list for it, with a ticket, and nobody
+ *                 is picked before it has taken its place.
  * Cost when off   One branch in each of tsm_signal_any, enqueueing and picking; the budget
  *                 is a variable in place of a constant.
  * Rejected        Deciding in the run queues themselves: they keep 256 and spill over.
@@ -25,7 +36,7 @@
 #include "base/tsm_rand.h"
 #include "proc/tsm_proc.h"
 
-enum { TSM_DET_BUDGET = 4000, TSM_DET_SLICES = 64, TSM_DET_TEXT = 40 };
+enum { TSM_DET_BUDGET = 4000, TSM_DET_TEXT = 40 };
 
 /* enum tsm_sig_kind for signals; these for the rest. */
 enum tsm_det_event {
@@ -39,6 +50,11 @@ typedef struct {
     uint8_t kind;
     char text[TSM_DET_TEXT]; /* what was sent, in short */
 } tsm_det_record_t;
+
+typedef struct {
+    tsm_proc_t* p;   /* NULL: it will come, with this ticket */
+    uint32_t ticket;
+} tsm_det_entry_t;
 
 typedef struct {
     uint32_t options, chosen;
@@ -61,18 +77,26 @@ typedef struct {
     uint64_t now_ns;
     /* under lock */
     tsm_mutex_t lock;
-    bool closed; /* the main process has ended: nothing is written down any more */
     tsm_det_plan_t plan;
     tsm_rand_t rand;
     uint64_t picks;
-    tsm_proc_t** ready;
-    uint32_t ready_len, ready_cap;
+    uint32_t quiet;     /* turns since a signal was sent */
+    bool stirred;       /* a signal was sent in this turn */
+    int64_t slice_at;   /* where the choice of this slice stands, or -1 */
+    tsm_pid_t main;     /* spawned first: with its end the run is over */
+    tsm_det_entry_t* ready;
+    uint32_t ready_len, ready_cap, tickets;
     tsm_det_choice_t* choices;
     uint32_t choice_len, choice_cap;
     tsm_det_record_t* records;
     uint64_t record_count; /* the last max_records of them are kept */
+    tsm_event_t news;   /* for the thread that waits for the run: a_stalled or a_over */
+    uint32_t a_closed;  /* atomic, written under lock: the main process has ended, nothing is written down */
     uint32_t a_ready;   /* atomic: ready_len */
-    uint32_t a_stalled; /* atomic: nobody can run, and no timer is set */
+    uint32_t a_returns; /* atomic: places kept */
+    uint32_t a_stalled; /* atomic: nobody can run, no timer is set, and nobody can send from outside */
+    uint32_t a_over;    /* atomic: the main process is dead */
+    uint32_t a_waited;  /* atomic: ms of the real clock spent on threads outside and native code */
     uint32_t a_taken;   /* atomic: slots taken from native code: the run is not repeatable */
     uint32_t a_foreign; /* atomic: wake-ups by threads that are no workers; the first starts the run */
     uint32_t a_lost;    /* atomic: messages to the dead */
@@ -86,12 +110,19 @@ void tsm_det_end(void); /* drops what is left; records stay until the next begin
 
 /* p, which nobody else has, waits to be picked. False: no memory. */
 bool tsm_det_push_any(tsm_proc_t* p, bool foreign);
-/* Who runs now. rival: would go on otherwise, or NULL; it may win (NULL is returned). Also
- * decides the slice. NULL without a rival: nobody can run. Holder only. */
-tsm_proc_t* tsm_det_pick(const tsm_proc_t* rival);
+/* Who runs now. rival: would go on otherwise, or NULL. next_ns: when the next timer is due.
+ * Also decides the slice. NULL: nobody else can run. Holder only. */
+tsm_proc_t* tsm_det_pick(const tsm_proc_t* rival, uint64_t next_ns);
 void tsm_det_slice(const tsm_proc_t* p); /* p goes on: its next slice. Holder only. */
-void tsm_det_jump(uint64_t now_ns);     /* nobody can run: time moves on. Holder only. */
+void tsm_det_used(int32_t reds);         /* so much of the slice was used. Holder only. */
+void tsm_det_jump(uint64_t now_ns);      /* nobody can run: time moves on. Holder only. */
+void tsm_det_pass(uint64_t ns);          /* so long did others outside take. Holder only. */
+void tsm_det_stall(void);                /* nobody will ever run again. Holder only. */
 void tsm_det_close_any(void);
+/* Somebody off the slot is about to be told to come back: a ticket for it; 0: no memory, it
+ * stands behind the others. Holder only. */
+uint32_t tsm_det_expect(void);
+void tsm_det_return_any(tsm_proc_t* p, uint32_t ticket); /* it takes its place */
 
 void tsm_det_record_any(enum tsm_det_event kind, tsm_pid_t from, tsm_pid_t to, void* term);
 void tsm_det_signal_any(tsm_pid_t to, const tsm_sig_t* sig);

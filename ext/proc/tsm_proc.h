@@ -251,6 +251,8 @@ typedef struct tsm_info {
     void* answer; /* made by hooks.info; NULL when the target is dead */
     void* items;
     uint32_t status; /* of the target as the asker found it */
+    bool keep;       /* the asker waits off its slot in a deterministic run: keep it a place */
+    uint32_t ticket; /* of that place; see tsm_det.h */
     tsm_event_t done;
 } tsm_info_t;
 

@@ -1,6 +1,8 @@
 /* tsm_qlimit.c - counting, refusing and waiting; essay in tsm_qlimit.h. */
 #include "proc/tsm_qlimit.h"
 
+#include "proc/tsm_det.h"
+
 #include <stdlib.h>
 
 int
@@ -53,6 +55,9 @@ dismiss_locked(tsm_qlimit_t* q, tsm_waiter_t** at, enum tsm_wait state)
     (void)tsm_sub_sc(&q->a_waiters, 1); /* sc: as where it was added. */
     if (waiter->own != NULL) {
         tsm_store_sc(&waiter->own->a_waits_for, 0); /* sc: the walks of closes_ring. */
+    }
+    if (TSM_UNLIKELY(waiter->keep)) {
+        waiter->ticket = tsm_det_expect();
     }
     tsm_store_release(&waiter->a_state, (uint32_t)state); /* release: pairs with the waiter's look. */
     tsm_event_set(&waiter->event);

@@ -50,6 +50,8 @@ typedef struct tsm_waiter {
     struct tsm_waiter* next; /* under lock */
     struct tsm_qlimit* own;  /* of the waiting process, or NULL */
     uint32_t a_state;        /* enum tsm_wait; changed under the lock */
+    bool keep;               /* as in tsm_info_t, like the next */
+    uint32_t ticket;
     tsm_event_t event;
 } tsm_waiter_t;
 

@@ -119,6 +119,15 @@ turn_into(tsm_sig_t* sig, enum tsm_sig_kind kind, tsm_pid_t from, void* term)
     }
 }
 
+/* The request is the asker's again afterwards. */
+static void
+answered(tsm_info_t* request, void* answer)
+{
+    request->answer = answer;
+    request->ticket = TSM_UNLIKELY(request->keep) ? tsm_det_expect() : 0;
+    tsm_event_set(&request->done);
+}
+
 /* What a dead process answers to sig. Takes sig. */
 static void
 answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
@@ -142,8 +151,7 @@ answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
         request = sig->tag;
         sig->tag = NULL;
         tsm_sig_free(sig);
-        request->answer = NULL;
-        tsm_event_set(&request->done);
+        answered(request, NULL);
         return;
     default:
         if (TSM_UNLIKELY((sig->flags & TSM_SIGF_COUNTED) != 0)) {
@@ -401,8 +409,7 @@ handle_signal(tsm_proc_t* p, tsm_sig_t* sig)
         request = sig->tag;
         sig->tag = NULL;
         tsm_sig_free(sig);
-        request->answer = tsm_hooks.info(p, request->items, request->status);
-        tsm_event_set(&request->done);
+        answered(request, tsm_hooks.info(p, request->items, request->status));
         break;
     case TSM_SIG_MESSAGE:
     case TSM_SIG_DROP:

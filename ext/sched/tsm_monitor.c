@@ -91,8 +91,9 @@ is_stuck(tsm_slot_t* slot, tsm_worker_t* w, uint64_t stuck_ns, uint64_t limit_ns
 static void
 check_slot(tsm_slot_t* slot, uint64_t now_ns)
 {
-    bool repeatable = tsm_det.on != 0; /* then time is virtual, and nobody is disturbed */
-    if (!repeatable) {
+    /* Then time is virtual, and nobody is disturbed. relaxed: a hint. */
+    bool repeatable = tsm_det.on != 0 && tsm_load_relaxed(&tsm_det.a_closed) == 0;
+    if (tsm_det.on == 0) {
         fire_overdue(slot, now_ns);
     }
     if (work_waits(slot)) {
@@ -118,7 +119,7 @@ check_slot(tsm_slot_t* slot, uint64_t now_ns)
     bool urgent = mail && tsm_load_relaxed(&p->a_urgent) != 0;
     uint64_t limit_ns = repeatable ? TSM_DET_STUCK_NS : urgent ? TSM_URGENT_NS : TSM_STUCK_NS;
     bool wanted = urgent || work_waits(slot) || (mail && stuck_ns >= TSM_STUCK_MAX_NS);
-    if (is_stuck(slot, w, stuck_ns, limit_ns) && (wanted || repeatable) && stuck_ns >= limit_ns) {
+    if (is_stuck(slot, w, stuck_ns, limit_ns) && wanted) {
         /* relaxed: a count, for the report that this run cannot be repeated. */
         (void)tsm_add_relaxed(&tsm_det.a_taken, 1);
         take_slot(slot, p);
@@ -191,7 +192,7 @@ tsm_monitor_main(void* arg)
             check_slot(&tsm_sched.slots[i], now_ns);
         }
         check_workers();
-        if (tsm_token_due()) {
+        if (tsm_det.on == 0 && tsm_token_due()) { /* one slot misses nobody that waits */
             tsm_sched.hooks.attach(&monitor);
             tsm_token_wake();
             tsm_flush();

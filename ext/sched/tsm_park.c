@@ -260,7 +260,11 @@ tsm_preempt(tsm_worker_t* w)
 {
     tsm_proc_t* p = tsm_worker_proc(w);
     bool mine = tsm_enter(w);
-    p->reds += (uint64_t)(tsm_det.slice_reds - tsm_budget_left(w));
+    int32_t used = tsm_det.slice_reds - tsm_budget_left(w);
+    p->reds += (uint64_t)used;
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_used(used);
+    }
     if (!mine) {
         tsm_reacquire(w);
     } else {
@@ -370,10 +374,19 @@ tsm_reacquire(tsm_worker_t* w)
         return;
     }
     judge_offslot(w, p);
-    tsm_store_relaxed(&p->a_status, TSM_ST_RUNNABLE); /* relaxed: for reports. */
+    if (TSM_LIKELY(tsm_det.on == 0)) { /* else it counts as away until it is picked */
+        tsm_store_relaxed(&p->a_status, TSM_ST_RUNNABLE); /* relaxed: for reports. */
+    }
     occupied(w, TSM_OCC_PARKED);
     tsm_token_force(p);
-    tsm_enqueue(NULL, p);
+    uint32_t ticket = w->ticket;
+    w->ticket = 0;
+    if (TSM_UNLIKELY(ticket != 0)) {
+        tsm_det_return_any(p, ticket);
+        tsm_wake_one();
+    } else {
+        tsm_enqueue(NULL, p);
+    }
     wait_and_resume(w, p);
 }
 
@@ -465,6 +478,49 @@ tsm_block_end(tsm_worker_t* w)
     }
 }
 
+int
+tsm_inner_begin(tsm_worker_t* w, bool* keep)
+{
+    *keep = tsm_det.on != 0 && tsm_worker_slot(w) != NULL;
+    tsm_store_relaxed(&w->a_inner, 1); /* relaxed: giving the slot publishes it. */
+    int rc = tsm_block_begin(w);
+    if (rc < 0) {
+        tsm_store_relaxed(&w->a_inner, 0); /* relaxed: the slot is still ours. */
+        *keep = false;
+    }
+    return rc;
+}
+
+void
+tsm_inner_end(tsm_worker_t* w, uint32_t ticket)
+{
+    w->ticket = ticket;
+    tsm_block_end(w);
+    w->ticket = 0;
+    tsm_store_relaxed(&w->a_inner, 0); /* relaxed: the slot is ours again. */
+}
+
+bool
+tsm_is_away_any(void)
+{
+    tsm_mutex_lock(&tsm_sched.pool_lock);
+    tsm_worker_t* w = tsm_sched.all; /* entries stay while the node runs */
+    tsm_mutex_unlock(&tsm_sched.pool_lock);
+    for (; w != NULL; w = w->all_next) {
+        tsm_proc_t* p = tsm_load_relaxed(&w->a_proc); /* relaxed: given with the slot. */
+        if (p == NULL || tsm_load_relaxed(&w->a_inner) != 0) { /* relaxed: as above. */
+            continue;
+        }
+        /* acquire: what it has pushed before it settled down is visible. */
+        uint32_t status = tsm_load_acquire(&p->a_status);
+        bool active = status == TSM_ST_RUNNING || status == TSM_ST_BLOCKED || status == TSM_ST_SERVED;
+        if (active && !tsm_inbox_is_dead(&p->inbox)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 tsm_abandon(tsm_worker_t* w)
 {
@@ -514,7 +570,7 @@ tsm_retake(tsm_slot_t* slot)
     if (p != NULL) {
         w->user_since_ns = tsm_now_ns();
         tsm_token_force(p);
-        p->flags |= TSM_PF_NATIVE;
+        p->flags |= tsm_det.on == 0 ? (uint32_t)TSM_PF_NATIVE : 0; /* a deterministic run has one runner */
         p->quick_runs = 0;
         tsm_store_sc(&p->a_status, TSM_ST_BLOCKED); /* sc: against poke in tsm_signal.c */
     }

@@ -47,6 +47,7 @@ struct tsm_worker {
     tsm_proc_t* next; /* to be run first; set by the giver before the event */
     uint64_t user_since_ns; /* off the slot: when the native run began */
     uint16_t yield_wanted;
+    uint32_t ticket; /* deterministic run: the place kept for its process; see tsm_det.h */
     void* py; /* the binding's per-thread state */
     /* any thread, atomic */
     uint32_t a_lost; /* the monitor took or is about to take the slot */
@@ -54,6 +55,7 @@ struct tsm_worker {
     tsm_proc_t* a_proc; /* what runs or is kept here; written by own thread */
     uint32_t a_occupied; /* enum tsm_occupied; for reports */
     uint64_t a_since_ns; /* when it became occupied */
+    uint32_t a_inner;   /* its process waits for another one, off the slot */
     uint32_t a_service; /* monitor: attach once and run pending interpreter work */
     uint32_t a_offslot; /* dispatcher: go on without a slot */
     uint64_t a_tid;
@@ -85,6 +87,9 @@ typedef struct tsm_sched_hooks {
     void (*taken)(tsm_worker_t* w, tsm_proc_t* p);
     /* monitor thread, detached: once a tick */
     void (*tick)(uint64_t now_ns);
+    /* attached, no process; deterministic runs: may a thread that is no worker still send?
+     * Runs user code: the slot may be gone afterwards. */
+    bool (*outside)(tsm_worker_t* w);
     /* a dead process runs on in w: make its code raise soon */
     void (*interrupt)(tsm_worker_t* w);
     /* own thread, attached: takes that back; the runtime raises from here on */
@@ -234,6 +239,11 @@ void tsm_reacquire(tsm_worker_t* w);
 int tsm_wait_threaded(tsm_worker_t* w);
 /* Around a wait of the runtime itself inside a process. */
 int tsm_block_begin(tsm_worker_t* w);
+/* The same for a wait for another process, which will end it. *keep, *ticket: of who ends
+ * it, in a deterministic run. */
+int tsm_inner_begin(tsm_worker_t* w, bool* keep);
+void tsm_inner_end(tsm_worker_t* w, uint32_t ticket);
+bool tsm_is_away_any(void); /* does a process run, or sit in native code, without the slot? */
 void tsm_block_end(tsm_worker_t* w);
 /* Around the body's own code: in the driver. */
 void tsm_user_begin(tsm_worker_t* w);

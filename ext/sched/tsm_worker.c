@@ -108,13 +108,37 @@ steal(tsm_slot_t* slot, int lowest)
     return NULL;
 }
 
+/* The node closes, or has closed and another one runs. */
+static bool
+closing(const tsm_worker_t* w)
+{
+    /* acquire: pairs with stop. relaxed: changes between nodes only. */
+    return tsm_load_acquire(&tsm_sched.a_closing) != 0
+           || w->epoch != tsm_load_relaxed(&tsm_sched.a_epoch);
+}
+
+/* Deterministic runs: those that were told to come back stand in the list in a moment. */
+static void
+await_returns(tsm_worker_t* w)
+{
+    tsm_event_t never = {0};
+    /* acquire: pairs with tsm_det_return_any. */
+    while (TSM_UNLIKELY(tsm_load_acquire(&tsm_det.a_returns) != 0) && !closing(w)) {
+        tsm_sched.hooks.detach(w);
+        (void)tsm_event_wait(&never, 20000);
+        tsm_sched.hooks.attach(w);
+    }
+}
+
 /* From the slot's own queues and inject, highest priority first. rival: the process that
  * would go on otherwise, or NULL; nothing below its priority is picked. Holder only. */
 tsm_proc_t*
 tsm_pick_local(tsm_slot_t* slot, const tsm_proc_t* rival)
 {
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
-        tsm_proc_t* picked = tsm_det_pick(rival);
+        await_returns(tsm_self);
+        uint64_t next_ms = tsm_wheel_next_ms_any(&slot->wheel);
+        tsm_proc_t* picked = tsm_det_pick(rival, next_ms == UINT64_MAX ? next_ms : next_ms * 1000000u);
         if (picked != NULL || rival != NULL) {
             return picked;
         } /* what found no memory to be listed stands in the queues */
@@ -180,20 +204,14 @@ static int64_t
 sleep_ns(tsm_slot_t* slot)
 {
     uint64_t next_ms = tsm_wheel_next_ms_any(&slot->wheel);
+    uint64_t now_ns = tsm_time_ns(), due_ns = next_ms * 1000000u;
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        return next_ms != UINT64_MAX && due_ns <= now_ns ? 0 : TSM_DET_NAP_NS;
+    }
     if (next_ms == UINT64_MAX) {
         return TSM_WAIT_FOREVER;
     }
-    uint64_t now_ns = tsm_time_ns(), due_ns = next_ms * 1000000u;
     return due_ns <= now_ns ? 0 : (int64_t)(due_ns - now_ns);
-}
-
-/* The node closes, or has closed and another one runs. */
-static bool
-closing(const tsm_worker_t* w)
-{
-    /* acquire: pairs with stop. relaxed: changes between nodes only. */
-    return tsm_load_acquire(&tsm_sched.a_closing) != 0
-           || w->epoch != tsm_load_relaxed(&tsm_sched.a_epoch);
 }
 
 /* Detached. Counted as searching on entry and on return. False: look around again. */
@@ -324,7 +342,10 @@ account(tsm_worker_t* w, tsm_proc_t* p)
     if (TSM_LIKELY(slot != NULL)) {
         slot->woken_reds += (uint32_t)(used > TSM_TURN_REDS ? used : TSM_TURN_REDS);
     }
-    tsm_store_relaxed(&w->a_budget, TSM_BUDGET_REDS); /* relaxed: as above. */
+    tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own thread's. */
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_used(used);
+    }
 }
 
 /* Runs p on this thread until it waits, yields or ends. */
@@ -401,18 +422,42 @@ look_at_clock(tsm_slot_t* slot)
     }
 }
 
-/* A deterministic run, and nobody can run: on to the next timer. */
-static bool
-jump(tsm_slot_t* slot)
+/* A short sleep of the slot in a deterministic run. */
+static void
+nap(tsm_worker_t* w, tsm_slot_t* slot)
 {
-    uint64_t next_ms = tsm_wheel_next_ms_any(&slot->wheel);
-    if (next_ms == UINT64_MAX) {
-        tsm_store_relaxed(&tsm_det.a_stalled, 1); /* relaxed: read with picks, twice. */
-        return false;
+    tsm_sched.hooks.detach(w);
+    tsm_idle_search_begin(&tsm_sched.idle);
+    idle_sleep(w, slot);
+    (void)tsm_idle_search_end(&tsm_sched.idle);
+    tsm_sched.hooks.attach(w);
+}
+
+/* A deterministic run, and nobody can run: on to the next timer, unless somebody without the
+ * slot may still wake a process; then time goes as outside. Without both it is a deadlock. */
+static void
+det_idle(tsm_worker_t* w, tsm_slot_t* slot)
+{
+    bool running = tsm_det.main != 0 && tsm_load_relaxed(&tsm_det.a_closed) == 0; /* relaxed: a hint. */
+    bool wait = tsm_is_away_any() || (running && tsm_sched.hooks.outside(w));
+    /* acquire: who is gone now has pushed before. */
+    if (tsm_load_acquire(&tsm_det.a_ready) != 0 || tsm_worker_slot(w) != slot) {
+        return;
     }
-    tsm_det_jump(next_ms * 1000000u);
+    uint64_t next_ms = tsm_wheel_next_ms_any(&slot->wheel);
+    if (!wait && next_ms != UINT64_MAX) {
+        tsm_det_jump(next_ms * 1000000u);
+    } else {
+        if (!wait && running) {
+            tsm_det_stall();
+        }
+        uint64_t began_ns = tsm_now_ns();
+        nap(w, slot);
+        if (wait) {
+            tsm_det_pass(tsm_now_ns() - began_ns);
+        }
+    }
     (void)tsm_ptimer_expire(slot, tsm_now_ms());
-    return true;
 }
 
 /* Attached, inside the runtime, with a slot. Returns when the slot is gone. */
@@ -427,7 +472,8 @@ hold_slot(tsm_worker_t* w)
         if (p == NULL) {
             p = tsm_pick_local(slot, NULL);
         }
-        if (p == NULL && TSM_UNLIKELY(tsm_det.on != 0) && jump(slot)) {
+        if (p == NULL && TSM_UNLIKELY(tsm_det.on != 0)) {
+            det_idle(w, slot);
             flush_user(w);
             continue;
         }

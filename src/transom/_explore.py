@@ -80,11 +80,17 @@ def _shrunk(
     return _replay.text_of(best), best_error
 
 
-def _next_script(choices: list[tuple[int, int, int]]) -> list[int] | None:
-    """Depth-first: the last choice that has another way takes it."""
+def _next_script(choices: list[tuple[int, int, int]], ways: list[int]) -> list[int] | None:
+    """Depth-first: the last choice that has another way takes it.
+
+    ways: how many each choice of the last script had when it was first met; brought up to date. Only a turn that was not
+    interrupted tells how many places there are to interrupt it.
+    """
+    ways += [options for options, _, _ in choices[len(ways) :]]
     for at in range(len(choices) - 1, -1, -1):
-        options, chosen, _ = choices[at]
-        if chosen + 1 < options:
+        chosen = choices[at][1]
+        if chosen + 1 < ways[at]:
+            del ways[at + 1 :]
             return [*(c for _, c, _ in choices[:at]), chosen + 1]
     return None
 
@@ -97,10 +103,11 @@ def _randomly(fn: Callable[..., Any], first_seed: int, preemptions: int) -> Iter
 
 def _all(fn: Callable[..., Any], preemptions: int) -> Iterator[tuple[_replay.Replay, Any]]:
     script: list[int] | None = []
+    ways: list[int] = []
     while script is not None:
         replay = _replay.Replay(_replay.text_of(script), preemptions=preemptions)
         yield replay, _attempt(fn, replay)
-        script = _next_script(replay.choices)
+        script = _next_script(replay.choices, ways)
 
 
 def explore(

@@ -120,6 +120,10 @@ class Port:
             "pids": [worker.process.pid for worker in workers],
         }
 
+    def is_busy(self) -> bool:
+        """Is any call under way, or waiting?"""
+        return bool(self._commands or self._waiting) or any(worker.job is not None for worker in list(self._workers))
+
     def _command(self, what: str, job: Job | None) -> None:
         with self._lock:
             if self._wake < 0:
@@ -431,6 +435,12 @@ def port() -> Port:
 def current() -> Port | None:
     """The node's port, if there is one."""
     return _port
+
+
+def is_busy() -> bool:
+    """Is any call under way, or waiting?"""
+    port = _port
+    return port is not None and port.is_busy()
 
 
 def close() -> None:

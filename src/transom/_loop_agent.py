@@ -103,6 +103,10 @@ class Home:
             while self._jobs:
                 self._send(self._jobs.popleft())
 
+    def is_at_rest(self) -> bool:
+        """Does nothing happen before the process posts something? Any thread."""
+        return not (self.busy or self._posted or self._jobs or self.tasks)
+
     async def _handle(self, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
             result = method(*args, **kwargs)

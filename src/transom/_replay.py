@@ -6,12 +6,11 @@ import random
 import re
 import struct
 
-from transom import _core, _errors
+from transom import _core, _errors, _outside, persistent_term
 
 RECORDS = 20_000
 TAIL = 30
 UNLIMITED = 0xFFFFFFFF
-STALLED_LOOKS = 10
 SIGNALS = (
     "message", "timeout", "drop", "exit", "exit of a link", "link", "unlink", "unlink ack",
     "monitor", "demonitor", "DOWN", "info",
@@ -21,6 +20,25 @@ EVENTS = ("schedule", "preempt", "spawn", "dead", "timer fires", "clock jumps", 
 
 class Deadlock(_errors.TransomError):
     """In a deterministic run every process waits for a message, and no timer is set."""
+
+
+WAITING = ("label", "registered_name", "initial_call", "current_function", "message_queue_len")
+
+
+def who_waits() -> str:
+    """What a Deadlock tells. The run goes on no more."""
+    _core._replay_close()
+    lines = ["every process waits for a message, no timer is set, and no thread outside is about to send:"]
+    for pid in sorted(_core.processes()):
+        info = _core.process_info(pid, *WAITING)
+        if info is not None:
+            name = info["label"] or info["registered_name"]
+            at = info["current_function"] or info["initial_call"]
+            count = info["message_queue_len"]
+            lines.append(f"  {pid}{f' {name!r}' if name else ''} at {at}, {count} messages in its mailbox")
+    if others := _outside.bystanders():
+        lines.append(f"(threads that were there before the run are not waited for: {', '.join(others)})")
+    return "\n".join(lines)
 
 
 def parse(what: int | str) -> tuple[int | None, list[int]]:
@@ -87,18 +105,19 @@ class Replay:
         self.picks = self.lost = 0
         self.spoiled = ""
         self._lines: list[str] | None = None
-        self._looks = (0, 0)
 
     def begin(self) -> None:
         """Before the node starts."""
         self._random = random.getstate()
         script = struct.pack(f"={len(self.script)}H", *self.script)
-        _core._replay_begin(self.seed or 0, self.seed is not None, script, self.preemptions, self.records)
+        empty = _core._table_count() == 1 and not persistent_term.items()
+        _core._replay_begin(self.seed or 0, self.seed is not None, script, self.preemptions, self.records, empty)
+        _outside.begin()
         random.seed(self.seed or 0)
 
     def end(self) -> None:
         """After the node has stopped."""
-        _, self.picks, taken, foreign, self.lost = _core._replay_state()
+        self.picks, taken, foreign, self.lost, waited = _core._replay_state()
         self.choices = _core._replay_choices()
         self._records = _core._replay_records()
         _core._replay_end()
@@ -107,13 +126,8 @@ class Replay:
             self.spoiled = f"{taken} times a process sat in native code for 2 s"
         elif foreign > 1:
             self.spoiled = f"{foreign - 1} wake-ups came from other threads"
-
-    def is_stalled(self) -> bool:
-        """Asked again and again while the run goes on: can nobody run any more?"""
-        stalled, picks, taken, _, _ = _core._replay_state()
-        count = self._looks[1] + 1 if stalled and not taken and picks == self._looks[0] else 0
-        self._looks = (picks, count)
-        return count >= STALLED_LOOKS
+        elif waited:
+            self.spoiled = "time went with the real clock while other threads were at work"
 
     @property
     def schedule(self) -> str:

@@ -27,6 +27,7 @@ from transom import (
     _limits,
     _loop_agent,
     _loop_thread,
+    _outside,
     _process,
     _replay,
     _report,
@@ -64,6 +65,7 @@ _core._setup(
         "discover": _instrument.discover,
         "demand": _instrument.demand,
         "housekeeping": _housekeeping,
+        "outside": _outside.may_send,
         "classify": _copying.classify,
         "explain_copy": _copying.explain,
         "move_array": _copying.move_array,
@@ -277,11 +279,12 @@ def _run_deterministic(
     try:
         start(**options)
         try:
-            pid = _core.spawn(_entry(main, args, outcome))
-            while not outcome.done.wait(0.002) and _core.is_alive(pid):
-                if replay.is_stalled():
-                    error = _replay.Deadlock("every process waits for a message, and no timer is set")
-                    break
+            _core.spawn(_entry(main, args, outcome))
+            stalled = over = False
+            while not (stalled or over):
+                stalled, over = _core._replay_wait(0.1)
+            if stalled and not over:
+                error = _replay.Deadlock(_replay.who_waits())
         finally:
             _core._replay_close()
             stop()

@@ -159,6 +159,33 @@ def test_what_is_right_passes_every_schedule() -> None:
     assert search.runs > 1
 
 
+def test_exhaustive_search_interrupts_everywhere_once() -> None:
+    """A lost update that takes one interruption, late in a turn."""
+    box = [0]
+
+    def adds(parent: transom.Pid) -> None:
+        for _ in range(20):
+            pass
+        value = box[0]
+        for _ in range(5):
+            pass
+        box[0] = value + 1
+        transom.send(parent, "done")
+
+    async def main() -> None:
+        box[0] = 0
+        for _ in range(2):
+            transom.spawn_link(adds, transom.current_pid())
+        for _ in range(2):
+            await transom.receive()
+        assert box[0] == 2
+
+    assert explore(main, schedules=3000, strategy="exhaustive").complete
+    search = explore(main, schedules=3000, strategy="exhaustive", max_preemptions=1)
+    assert search.finding is not None
+    assert 20 < search.runs < 500
+
+
 def test_a_bounded_search_that_stops_early_is_not_complete() -> None:
     assert not explore(_right, schedules=1, strategy="exhaustive").complete
 
