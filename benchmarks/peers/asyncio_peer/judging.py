@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from time import perf_counter_ns
 from typing import Any
 
@@ -36,15 +37,24 @@ def loop(params: Params) -> Result:
     return {"ms": took / count / 1e6}
 
 
-async def gathered(url: str, count: int, flight: int) -> float:
+async def gathered(url: str, count: int, flight: int, clients: int) -> float:
+    """So many clients, used in turn: one looks at all its connections for each request."""
     import httpx
 
     places = asyncio.Semaphore(flight)
-    async with httpx.AsyncClient(limits=httpx.Limits(max_connections=256, max_keepalive_connections=64)) as client:
+    context = httpx.create_ssl_context()
+    limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+    async with AsyncExitStack() as stack:
+        made = [httpx.AsyncClient(limits=limits, verify=context) for _ in range(clients)]
+        free = [await stack.enter_async_context(client) for client in made]
 
         async def one(n: int) -> tuple[bool, str]:
             async with places:
-                return verdict((await client.post(f"{url}/chat/completions", json=body(n))).json())
+                client = free.pop() if clients > 1 else free[0]
+                answer = (await client.post(f"{url}/chat/completions", json=body(n))).json()
+                if clients > 1:
+                    free.append(client)
+                return verdict(answer)
 
         start = perf_counter_ns()
         found = await asyncio.gather(*(one(n) for n in range(count)))
@@ -55,4 +65,6 @@ async def gathered(url: str, count: int, flight: int) -> float:
 
 def gather(params: Params) -> Result:
     with judge_endpoint() as url:
-        return {"ms": asyncio.run(gathered(url, params.int("cases"), params.int("flight")))}
+        count, flight = params.int("cases"), params.int("flight")
+        clients = 1 if params.text("clients") == "one" else flight
+        return {"ms": asyncio.run(gathered(url, count, flight, clients))}
