@@ -137,7 +137,7 @@ def _of_the_program(frames: TracebackType | None) -> TracebackType | None:
 
 def _load(target: str) -> Callable[..., Any]:
     """The function that *target* names."""
-    function = _load_value(target)
+    function = _load_value(target, "function", inspect.isfunction)
     if not callable(function):
         raise NotRunnable(f"{target} is {type(function).__name__!r}, not a function.")
     return function  # type: ignore[no-any-return]
@@ -145,11 +145,14 @@ def _load(target: str) -> Callable[..., Any]:
 
 def _load_suite(target: str) -> Any:
     """The suite, or function that gives one, that *target* names."""
-    return _load_value(target, "suite")
+    from transom.evals import Suite
+
+    return _load_value(target, "suite", lambda value: isinstance(value, Suite))
 
 
-def _load_value(target: str, default: str = "main") -> Any:
-    """What *target* names."""
+def _load_value(target: str, what: str, is_one: Callable[[Any], bool]) -> Any:
+    """What *target* names: a function or a suite, as *what* says; the default name of a function is main."""
+    default = "main" if what == "function" else what
     place, colon, name = target.rpartition(":")
     if not colon or os.sep in name or name.endswith(".py"):
         place, name = target, default
@@ -159,7 +162,7 @@ def _load_value(target: str, default: str = "main") -> Any:
     module = _load_file(Path(place)) if is_file else _load_module(place)
     function: Any = module
     for part in name.split("."):
-        function = _attribute(function, part, place)
+        function = _attribute(function, part, place, what, is_one)
     return function
 
 
@@ -193,16 +196,14 @@ def _load_module(name: str) -> ModuleType:
         ) from missing
 
 
-def _attribute(owner: Any, name: str, place: str) -> Any:
+def _attribute(owner: Any, name: str, place: str, what: str, is_one: Callable[[Any], bool]) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        functions = [key for key, value in vars(owner).items() if inspect.isfunction(value) and key[0] != "_"]
-        close = difflib.get_close_matches(name, functions, 1) or functions[:5]
-        hint = (
-            f"Did you mean {place}:{close[0]}?" if len(close) == 1 else f"It has: {', '.join(close) or 'no functions'}."
-        )
-        raise NotRunnable(f"{place} has no function {name!r}. {hint}") from None
+        known = [key for key, value in vars(owner).items() if is_one(value) and key[0] != "_"]
+        close = difflib.get_close_matches(name, known, 1) or known[:5]
+        hint = f"Did you mean {place}:{close[0]}?" if len(close) == 1 else f"It has: {', '.join(close) or f'no {what}s'}."
+        raise NotRunnable(f"{place} has no {what} {name!r}. {hint}") from None
 
 
 def _check_call(function: Callable[..., Any], target: str, args: list[str]) -> None:

@@ -304,7 +304,7 @@ def command(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
 def test_the_command_runs_reports_and_exits(tmp_path: Path) -> None:
     done = command(tmp_path, "prog.py", "--report", "r.json", "--report", "r.xml")
     assert done.returncode == 0, done.stderr
-    assert "shop: 1 of 2 cases" in done.stdout and sorted(done.stderr) == [".", "F"]
+    assert "shop: 1 of 2 cases" in done.stdout and sorted(done.stderr) == ["\n", ".", "F"]
     assert json.loads((tmp_path / "r.json").read_text())["pass_rate"] == 0.5
     done = command(tmp_path, "prog:made", "--quiet", "--limit", "2", "--redact", "--report", "r.json")
     assert done.returncode == 1 and done.stderr == ""
@@ -312,9 +312,13 @@ def test_the_command_runs_reports_and_exits(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_cannot_be_run(tmp_path: Path) -> None:
-    for target, told in (("prog:number", "not a Suite"), ("prog:none", "none"), ("nowhere:suite", "nowhere")):
+    for target, told in (("prog:number", "not a Suite"), ("prog:shop", "It has: suite, judged."), ("nowhere:suite", "nowhere")):
         done = command(tmp_path, target)
         assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+    for path, told in (("r.pdf", "written as"), ("nowhere/r.json", "no folder nowhere")):
+        done = command(tmp_path, "prog:suite", "--report", path)
+        assert done.returncode == 2 and told in done.stderr
+        assert done.stderr.startswith("transom: ") and done.stdout == ""  # nothing was run
     done = command(tmp_path, "prog:judged", "--replay", "missing.jsonl")
     assert done.returncode == 2 and "missing.jsonl" in done.stderr
     done = command(tmp_path, "prog:judged")

@@ -14,7 +14,7 @@ from typing import Any
 from transom.evals._judge import use_judge
 from transom.evals._recorded import RecordedJudge
 from transom.evals._redact import hide
-from transom.evals._report import CaseResult, Report
+from transom.evals._report import CaseResult, Report, report_path
 from transom.evals._suite import Suite, run_suite
 
 
@@ -33,11 +33,22 @@ def run(options: argparse.Namespace, load: Callable[[str], Any]) -> int:
     suite = suite.options(**{name: value for name, value in changes.items() if value is not None})
     if options.redact:
         suite = suite.options(redact=hide)
+    for path in options.report:
+        report_path(path)  # a wrong one is told before models are asked
     with _judge(options):
-        report = run_suite(suite, tag=options.tag, limit=options.limit, on_result=None if options.quiet else _told)
+        report = _reported(suite, options)
     report.show()
-    _write(report, options.report)
+    for path in options.report:
+        report.write(path)
     return 0 if report.passed else 1
+
+
+def _reported(suite: Suite, options: argparse.Namespace) -> Report:
+    try:
+        return run_suite(suite, tag=options.tag, limit=options.limit, on_result=None if options.quiet else _told)
+    finally:
+        if not options.quiet:
+            print(file=sys.stderr)  # the signs of the cases end here
 
 
 def _judge(options: argparse.Namespace) -> AbstractContextManager[Any]:
@@ -48,8 +59,3 @@ def _judge(options: argparse.Namespace) -> AbstractContextManager[Any]:
 
 def _told(result: CaseResult) -> None:
     print("." if result.passed else "F", end="", file=sys.stderr, flush=True)
-
-
-def _write(report: Report, paths: list[str]) -> None:
-    for path in paths:
-        report.write(path)

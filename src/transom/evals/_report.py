@@ -13,6 +13,8 @@ from xml.etree import ElementTree
 
 from transom.evals._values import Output, Verdict
 
+FORMS = (".json", ".xml", ".html", ".txt")
+
 
 @dataclass(frozen=True)
 class Try:
@@ -208,16 +210,28 @@ class Report:
         """Write it to a file, for its owner alone (mode 0600): ``.json``, ``.xml`` (JUnit), ``.html`` or ``.txt``.
 
         Raises:
-            ValueError: Another kind of file.
+            ValueError: Another kind of file, or no such folder.
         """
-        where = Path(path)
+        where = report_path(path)
         forms = {".json": self.to_json, ".xml": self.to_junit, ".html": self.to_html, ".txt": self.to_text}
-        if where.suffix not in forms:
-            raise ValueError(f"{where}: a report is written as {', '.join(forms)}")
         text = forms[where.suffix]()
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         with open(os.open(where, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
+
+
+def report_path(path: str | os.PathLike[str]) -> Path:
+    """The path, which a report could be written to.
+
+    Raises:
+        ValueError: Another kind of file, or no such folder.
+    """
+    where = Path(path)
+    if where.suffix not in FORMS:
+        raise ValueError(f"{where}: a report is written as {', '.join(FORMS)}")
+    if not where.parent.is_dir():
+        raise ValueError(f"{where}: there is no folder {where.parent}")
+    return where
 
 
 def _case_dict(result: CaseResult) -> dict[str, Any]:
