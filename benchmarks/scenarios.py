@@ -719,6 +719,25 @@ AIO = Scenario(
     ),
 )
 
+EVALS = Scenario(
+    name="evals",
+    title="evaluation of 1,000 outputs by a judge that takes 20 ms, 64 at once",
+    short="evaluation of a case",
+    about="A judge behind HTTP on loopback, in a process of its own, answers after 20 ms. transom runs a Suite, each case"
+    " a task of its own that can crash and be out of time by itself; beside it what one would write by hand: a loop,"
+    " and asyncio.gather behind a semaphore, with httpx: one client for all, as its documentation has it, and one"
+    " for each request under way, as transom does. 0.31 ms a case is"
+    " what 64 at once could be.",
+    metrics=(Metric(key="ms", label="a case, ms"),),
+    entries=(
+        transom(2, cases=1000, flight=64),
+        peer("asyncio", "a loop", scenario="evals-loop", cases=200, flight=1),
+        peer("asyncio", "gather, one client", scenario="evals-gather", cases=1000, flight=64, clients="one"),
+        peer("asyncio", "gather, 64 clients", scenario="evals-gather", cases=1000, flight=64, clients="each"),
+    ),
+    claims=(),
+)
+
 ALL = (
     HOP,
     SPLIT,
@@ -733,6 +752,7 @@ ALL = (
     *COPIES,
     ACCOUNTING,
     AIO,
+    EVALS,
     AGENT_CALL,
     AGENT_MEMORY,
     PAIRS,

@@ -314,9 +314,17 @@ update(tsm_table_t* t, PyObject* key_op, update_t* u, PyObject* fallback)
     return rc == -1 ? explain_bad(u) : rc;
 }
 
+/* An update without operations, and its table; NULL: an exception. The operations are left as they are: there is room
+ * for many, and one is used. */
 static tsm_table_t*
-begin(PyObject* self, Py_ssize_t n, update_t* u)
+begin(PyObject* self, Py_ssize_t n, update_t* u, bool counter)
 {
+    u->what = counter ? "update_counter()" : "update_element()";
+    u->counter = counter;
+    u->n = 0;
+    u->flags = 0;
+    u->old = NULL;
+    u->bad = -1;
     if (n < 2 || n > 3) {
         PyErr_Format(PyExc_TypeError, "%s takes a key, what to do, and a default row (%zd given)", u->what, n);
         return NULL;
@@ -402,13 +410,7 @@ static PyObject*
 update_counter(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
     update_t u;
-    u.what = "update_counter()";
-    u.counter = true;
-    u.n = 0;
-    u.flags = 0;
-    u.old = NULL;
-    u.bad = -1;
-    tsm_table_t* t = begin(self, n, &u);
+    tsm_table_t* t = begin(self, n, &u, true);
     if (t == NULL) {
         return NULL;
     }
@@ -438,13 +440,7 @@ static PyObject*
 update_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
     update_t u;
-    u.what = "update_element()";
-    u.counter = false;
-    u.n = 0;
-    u.flags = 0;
-    u.old = NULL;
-    u.bad = -1;
-    tsm_table_t* t = begin(self, n, &u);
+    tsm_table_t* t = begin(self, n, &u, false);
     if (t == NULL) {
         return NULL;
     }

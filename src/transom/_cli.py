@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_info())
         return 0
     try:
+        if options.command == "eval":
+            return _eval(options)
         return _run(options.target, options.args, schedulers=options.schedulers, name=options.name)
     except NotRunnable as problem:
         print(f"transom: {problem}", file=sys.stderr)
@@ -64,7 +66,30 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("args", nargs=argparse.REMAINDER, metavar="ARG", help="passed on to the function, as text")
 
     commands.add_parser("info", help="show the interpreter, the GIL and the cores")
+    _add_eval(commands)
     return parser
+
+
+def _add_eval(commands: Any) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "eval",
+        help="run an evaluation suite",
+        epilog="Example: transom eval shop.evals:suite --report report.html --report junit.xml",
+    )
+    parser.add_argument("target", metavar="TARGET", help="module:suite or path/to/file.py:suite (default name: suite)")
+    parser.add_argument(
+        "--report", action="append", default=[], metavar="FILE", help=".json, .xml (JUnit), .html or .txt; repeatable"
+    )
+    parser.add_argument("--tag", metavar="TAG", help="only cases with this tag")
+    parser.add_argument("--limit", type=_at_least_one, metavar="N", help="only the first N cases")
+    parser.add_argument("--concurrency", type=_at_least_one, metavar="N", help="cases at once")
+    parser.add_argument("--repeats", type=_at_least_one, metavar="N", help="tries of each case")
+    parser.add_argument("--pass-rate", type=float, metavar="R", help="share of cases that must pass, 0 to 1")
+    answers = parser.add_mutually_exclusive_group()
+    answers.add_argument("--record", metavar="FILE", help="keep the judge's answers in this file, and use those in it")
+    answers.add_argument("--replay", metavar="FILE", help="take the judge's answers from this file and ask no model")
+    parser.add_argument("--redact", action="store_true", help="reports without the texts that went in and came out")
+    parser.add_argument("--quiet", action="store_true", help="no sign for each case")
 
 
 def _at_least_one(text: str) -> int:
@@ -91,6 +116,17 @@ def _run(target: str, args: list[str], **options: Any) -> int:
     return 0
 
 
+def _eval(options: argparse.Namespace) -> int:
+    from transom.evals import _command  # here: programs that are run do not pay for it
+
+    try:
+        return _command.run(options, _load_suite)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ValueError, OSError) as problem:
+        raise NotRunnable(str(problem)) from problem
+
+
 def _of_the_program(frames: TracebackType | None) -> TracebackType | None:
     """The traceback without our own frames at its head: the error is in the program."""
     home = str(Path(__file__).parent) + os.sep
@@ -101,19 +137,33 @@ def _of_the_program(frames: TracebackType | None) -> TracebackType | None:
 
 def _load(target: str) -> Callable[..., Any]:
     """The function that *target* names."""
+    function = _load_value(target, "function", inspect.isfunction)
+    if not callable(function):
+        raise NotRunnable(f"{target} is {type(function).__name__!r}, not a function.")
+    return function  # type: ignore[no-any-return]
+
+
+def _load_suite(target: str) -> Any:
+    """The suite, or function that gives one, that *target* names."""
+    from transom.evals import Suite
+
+    return _load_value(target, "suite", lambda value: isinstance(value, Suite))
+
+
+def _load_value(target: str, what: str, is_one: Callable[[Any], bool]) -> Any:
+    """What *target* names: a function or a suite, as *what* says; the default name of a function is main."""
+    default = "main" if what == "function" else what
     place, colon, name = target.rpartition(":")
     if not colon or os.sep in name or name.endswith(".py"):
-        place, name = target, "main"
+        place, name = target, default
     if not place or not name:
         raise NotRunnable(f"{target!r} names no program. Write module:function or file.py:function.")
     is_file = place.endswith(".py") or os.sep in place
     module = _load_file(Path(place)) if is_file else _load_module(place)
     function: Any = module
     for part in name.split("."):
-        function = _attribute(function, part, place)
-    if not callable(function):
-        raise NotRunnable(f"{target} is {type(function).__name__!r}, not a function.")
-    return function  # type: ignore[no-any-return]
+        function = _attribute(function, part, place, what, is_one)
+    return function
 
 
 def _load_file(path: Path) -> ModuleType:
@@ -146,16 +196,14 @@ def _load_module(name: str) -> ModuleType:
         ) from missing
 
 
-def _attribute(owner: Any, name: str, place: str) -> Any:
+def _attribute(owner: Any, name: str, place: str, what: str, is_one: Callable[[Any], bool]) -> Any:
     try:
         return getattr(owner, name)
     except AttributeError:
-        functions = [key for key, value in vars(owner).items() if inspect.isfunction(value) and key[0] != "_"]
-        close = difflib.get_close_matches(name, functions, 1) or functions[:5]
-        hint = (
-            f"Did you mean {place}:{close[0]}?" if len(close) == 1 else f"It has: {', '.join(close) or 'no functions'}."
-        )
-        raise NotRunnable(f"{place} has no function {name!r}. {hint}") from None
+        known = [key for key, value in vars(owner).items() if is_one(value) and key[0] != "_"]
+        close = difflib.get_close_matches(name, known, 1) or known[:5]
+        hint = f"Did you mean {place}:{close[0]}?" if len(close) == 1 else f"It has: {', '.join(close) or f'no {what}s'}."
+        raise NotRunnable(f"{place} has no {what} {name!r}. {hint}") from None
 
 
 def _check_call(function: Callable[..., Any], target: str, args: list[str]) -> None:

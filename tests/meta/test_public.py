@@ -35,7 +35,7 @@ PUBLIC = {
 }
 # fmt: on
 # Packages that are imported by themselves only; when another test has, transom has them as attributes.
-APART = {"testing"}
+APART = {"evals", "testing"}
 
 
 def public_names(module: ModuleType) -> set[str]:

@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.peers.asyncio_peer import bridging, latency, lifecycle, memory, messages, pauses
+from benchmarks.peers.asyncio_peer import bridging, judging, latency, lifecycle, memory, messages, pauses
 
 side.main(
     {
@@ -11,6 +11,8 @@ side.main(
         "call": lifecycle.call,
         "aio-task": bridging.task,
         "aio-threadsafe": bridging.threadsafe,
+        "evals-loop": judging.loop,
+        "evals-gather": judging.gather,
         "latency": latency.latency,
         "bytes": memory.idle_bytes,
         "million": memory.million,

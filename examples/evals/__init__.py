@@ -1,0 +1,1 @@
+"""A help desk agent and its evaluation: rules, a tool, personal data, faithfulness to what the shop says of itself."""
