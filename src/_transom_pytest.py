@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 MARKER = (
-    "transom(*, schedulers, timeout, leak_seconds, allow_leaks, allow_crashes): "
+    "transom(*, schedulers, timeout, leak_seconds, allow_leaks, allow_crashes, deterministic, schedules, strategy, "
+    "max_preemptions): "
     "run the test as a process of a fresh node"
 )
 OTHERS = ("asyncio", "anyio", "trio", "tornado_test", "twisted")  # markers of those who run async tests, too
@@ -26,6 +27,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("strict", "auto"),
         default=None,
         help="strict: tests with the marker transom or the fixture transom_node; auto: all async tests nobody else claims",
+    )
+    group.addoption(
+        "--transom-seed",
+        default=None,
+        metavar="SEED",
+        help="run each test of transom once, deterministically, by this seed, or by a schedule as a failed test prints it",
+    )
+    group.addoption(
+        "--transom-schedules",
+        type=int,
+        default=None,
+        metavar="N",
+        help="so many schedules for each test that has the marker transom(schedules=...), in place of its own number",
     )
     parser.addini("transom_mode", "strict (default) or auto; see --transom-mode", default="strict")
     parser.addini("transom_timeout", "seconds a test of transom may take (default 60)", default="60")

@@ -230,6 +230,7 @@ int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
 void tsm_reds_tick(uint64_t now_ns);
+bool tsm_counters_used(void); /* arrays that all change may be there */
 void tsm_reds_calm_down(void); /* no node runs: what the last one left does not count for the next */
 void tsm_key_fix_order(void);  /* no table has rows: from now on their order is the same in every program */
 bool tsm_reds_native(void); /* a worker sits in native code: stopping the world takes long */

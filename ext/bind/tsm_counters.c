@@ -10,6 +10,7 @@
  * Source          OTP atomics(3), counters(3)
  */
 #include "bind/tsm_table.h"
+#include "proc/tsm_det.h"
 
 #include <stdlib.h>
 
@@ -30,6 +31,7 @@ typedef struct {
 
 static PyTypeObject Array_Type;
 static uint32_t a_threads;
+static uint32_t a_used; /* an array was made in this program */
 static _Thread_local uint32_t my_split __attribute__((tls_model("initial-exec"))); /* + 1 */
 
 static PyObject*
@@ -51,6 +53,12 @@ release(array_t* a)
     }
 }
 
+bool
+tsm_counters_used(void)
+{
+    return tsm_load_relaxed(&a_used) != 0; /* relaxed: as above. */
+}
+
 /* _array(size, signed, split) */
 static PyObject*
 array_new(PyObject* Py_UNUSED(m), PyObject* args)
@@ -68,6 +76,10 @@ array_new(PyObject* Py_UNUSED(m), PyObject* args)
     array_t* a = calloc(1, sizeof(*a) + words * sizeof(uint64_t));
     if (a == NULL) {
         return PyErr_NoMemory();
+    }
+    tsm_store_relaxed(&a_used, 1); /* relaxed: looked at between nodes, or by the one that made it. */
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_share_any();
     }
     a->a_refs = 1;
     a->size = (uint64_t)size;

@@ -515,6 +515,9 @@ py_is_alive(PyObject* Py_UNUSED(m), PyObject* arg)
     if (pid == 0) {
         return NULL;
     }
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_touch_any();
+    }
     tsm_proc_t* p = tsm_ptab_get_any(pid);
     if (p == NULL || tsm_inbox_is_dead(&p->inbox)) {
         Py_RETURN_FALSE;

@@ -441,7 +441,7 @@ tsm_node_init(void)
     b->marker = (PyObject*)&TsmReceive_Type;
     tsm_hooks = (tsm_hooks_t){.term_ref = term_ref, .term_unref = term_unref,
                               .term_equal = term_equal, .info = tsm_info_hook,
-                              .ready = tsm_ready_any, .poke = tsm_poke_any,
+                              .ready = tsm_ready_any, .later = tsm_ptimer_later, .poke = tsm_poke_any,
                               .mail = tsm_limits_mail};
     tsm_ptimer_init();
     return 0;

@@ -1,6 +1,7 @@
 /* tsm_ops.c - the primitives on processes: send, exit, link, monitor, alias. */
 #include "bind/tsm_bind.h"
 #include "bind/tsm_docs.h"
+#include "proc/tsm_fault.h"
 
 #define FAST(name, fn, doc) \
     {name, (PyCFunction)(void (*)(void))fn, METH_FASTCALL | METH_KEYWORDS, doc}
@@ -87,6 +88,24 @@ tsm_post(tsm_pid_t pid, tsm_sig_t* sig)
     return TSM_UNLIKELY(dead) ? tsm_raise_killed() : Py_NewRef(Py_None);
 }
 
+/* As tsm_post, where a fault may have the message sent twice. */
+static PyObject*
+post_faulty(tsm_pid_t pid, uint64_t alias, tsm_sig_t* sig, PyObject* message, bool priority)
+{
+    tsm_fault_send_begin();
+    PyObject* done = tsm_post(pid, sig);
+    if (!tsm_fault_send_again() || done == NULL) {
+        return done;
+    }
+    Py_DECREF(done);
+    tsm_sig_t* twin = tsm_message_new(message, alias, priority);
+    if (twin == NULL) {
+        return NULL;
+    }
+    twin->flags |= TSM_SIGF_ASKS;
+    return tsm_post(pid, twin);
+}
+
 PyObject*
 tsm_send(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
@@ -114,6 +133,9 @@ tsm_send(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* 
         return NULL;
     }
     sig->flags |= TSM_SIGF_ASKS;
+    if (TSM_UNLIKELY(tsm_fault_count != 0)) {
+        return post_faulty(pid, alias, sig, args[1], priority);
+    }
     return tsm_post(pid, sig);
 }
 

@@ -3,6 +3,7 @@
 #include "bind/tsm_bind.h"
 
 #include "proc/tsm_det.h"
+#include "proc/tsm_fault.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,17 +36,18 @@ describe(void* term, char* text)
     }
 }
 
-/* _replay_begin(seed, seeded, script, preempts, records, empty): the next node is deterministic. empty: no
- * table has rows. */
+/* _replay_begin(seed, seeded, script, preempts, records, empty, demotions, steps): the next node is
+ * deterministic. empty: no table has rows. */
 static PyObject*
 py_begin(PyObject* Py_UNUSED(m), PyObject* args)
 {
     unsigned long long seed;
     int seeded, empty;
     Py_buffer given;
-    unsigned int preempts, records;
-    if (!PyArg_ParseTuple(args, "Kpy*IIp:_replay_begin", &seed, &seeded, &given, &preempts, &records,
-                          &empty)) {
+    unsigned int preempts, records, demotions;
+    unsigned long long steps;
+    if (!PyArg_ParseTuple(args, "Kpy*IIpIK:_replay_begin", &seed, &seeded, &given, &preempts, &records, &empty,
+                          &demotions, &steps)) {
         return NULL;
     }
     if (tsm_load_acquire(&tsm_sched.a_running) != 0) { /* acquire: as in _is_running. */
@@ -60,7 +62,8 @@ py_begin(PyObject* Py_UNUSED(m), PyObject* args)
         memcpy(script, given.buf, (size_t)given.len);
         tsm_det_plan_t plan = {.seeded = (uint32_t)seeded, .preempts = preempts, .seed = seed,
                                .script = script, .script_len = (uint32_t)(given.len / 2),
-                               .max_records = records, .describe = describe};
+                               .max_records = records, .describe = describe, .demotions = demotions, .steps = steps,
+                               .shared = empty == 0 || tsm_counters_used()};
         rc = tsm_det_begin(&plan);
         tsm_reds_calm_down();
         if (empty) {
@@ -105,29 +108,30 @@ py_wait(PyObject* Py_UNUSED(m), PyObject* seconds)
                          over ? Py_True : Py_False);
 }
 
-/* (picks, slots taken, foreign wake-ups, messages to the dead, ms that others took) */
+/* (picks, slots taken, foreign wake-ups, messages to the dead, ms that others took, reductions) */
 static PyObject*
 py_state(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
     tsm_mutex_lock(&tsm_det.lock);
-    unsigned long long picks = tsm_det.picks;
+    unsigned long long picks = tsm_det.picks, run = tsm_det.run;
     /* relaxed, all: looked at again by the caller, or after the run. */
     unsigned int taken = tsm_load_relaxed(&tsm_det.a_taken);
     unsigned int foreign = tsm_load_relaxed(&tsm_det.a_foreign); /* relaxed: as above. */
     unsigned int lost = tsm_load_relaxed(&tsm_det.a_lost);       /* relaxed: as above. */
     unsigned int waited = tsm_load_relaxed(&tsm_det.a_waited);   /* relaxed: as above. */
     tsm_mutex_unlock(&tsm_det.lock);
-    return Py_BuildValue("KIIII", picks, taken, foreign, lost, waited);
+    return Py_BuildValue("KIIIIK", picks, taken, foreign, lost, waited, run);
 }
 
-/* After the run: [(options, chosen, slice)]. */
+/* After the run: [(options, chosen, slice, state)]. */
 static PyObject*
 py_choices(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
     PyObject* list = PyList_New(0);
     for (uint32_t i = 0; list != NULL && i < tsm_det.choice_len; i++) {
         const tsm_det_choice_t* c = &tsm_det.choices[i];
-        PyObject* item = Py_BuildValue("IIi", c->options, c->chosen, (int)c->slice);
+        PyObject* item = Py_BuildValue("IIiK", c->options, c->chosen, (int)c->slice,
+                                       (unsigned long long)c->state);
         if (item == NULL || PyList_Append(list, item) < 0) {
             Py_CLEAR(list);
         }
@@ -161,7 +165,99 @@ py_monotonic(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     return PyFloat_FromDouble((double)tsm_time_ns() / 1e9);
 }
 
+static PyObject*
+py_calm(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    tsm_det_calm();
+    Py_RETURN_NONE;
+}
+
+/* Is a deterministic run on, and does a process of it ask? Else an error. */
+static bool
+may_fault(void)
+{
+    if (tsm_det.on != 0 && tsm_self != NULL && tsm_worker_proc(tsm_self) != NULL) {
+        return true;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "faults can be put into deterministic runs only, by a process of the run: "
+                                        "run(main, deterministic=seed), or @pytest.mark.transom(deterministic=True)");
+    return false;
+}
+
+/* _fault_add(kind, from or None, to or None, skip, times, permille, delay_ns) -> id */
+static PyObject*
+py_fault_add(PyObject* Py_UNUSED(m), PyObject* args)
+{
+    unsigned long long delay;
+    PyObject *from, *to;
+    tsm_fault_t rule = {0};
+    if (!PyArg_ParseTuple(args, "IOOIIIK:_fault_add", &rule.kind, &from, &to, &rule.skip, &rule.times,
+                          &rule.permille, &delay)
+        || !may_fault()) {
+        return NULL;
+    }
+    rule.from = from == Py_None ? 0 : tsm_as_pid(from, "sender");
+    rule.to = to == Py_None ? 0 : tsm_as_pid(to, "to");
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    rule.delay_ns = delay;
+    int64_t id = tsm_fault_add(rule);
+    if (id < 0) {
+        PyErr_SetString(PyExc_RuntimeError, "there are 64 faults already; stop() some");
+        return NULL;
+    }
+    return PyLong_FromLongLong(id);
+}
+
+/* _fault_hits(id, remove) -> how often it struck, or None: there is none */
+static PyObject*
+py_fault_hits(PyObject* Py_UNUSED(m), PyObject* args)
+{
+    unsigned int id;
+    int remove;
+    if (!PyArg_ParseTuple(args, "Ip:_fault_hits", &id, &remove)) {
+        return NULL;
+    }
+    int64_t hits = tsm_fault_hits(id, remove != 0);
+    return hits < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(hits);
+}
+
+/* _fault_kill(pid, reductions) */
+static PyObject*
+py_fault_kill(PyObject* Py_UNUSED(m), PyObject* args)
+{
+    PyObject* op;
+    unsigned long long reds;
+    if (!PyArg_ParseTuple(args, "OK:_fault_kill", &op, &reds) || !may_fault()) {
+        return NULL;
+    }
+    tsm_pid_t pid = tsm_as_pid(op, "kill_at()");
+    if (pid == 0) {
+        return NULL;
+    }
+    tsm_det_kill_at(pid, reds);
+    Py_RETURN_NONE;
+}
+
+/* _fault_skew(seconds) */
+static PyObject*
+py_fault_skew(PyObject* Py_UNUSED(m), PyObject* seconds)
+{
+    double s = PyFloat_AsDouble(seconds);
+    if (PyErr_Occurred() || !may_fault()) {
+        return NULL;
+    }
+    tsm_det_skew((int64_t)(s * 1e9));
+    Py_RETURN_NONE;
+}
+
 PyMethodDef tsm_replay_methods[] = {
+    {"_replay_calm", py_calm, METH_NOARGS, NULL},
+    {"_fault_add", py_fault_add, METH_VARARGS, NULL},
+    {"_fault_hits", py_fault_hits, METH_VARARGS, NULL},
+    {"_fault_kill", py_fault_kill, METH_VARARGS, NULL},
+    {"_fault_skew", py_fault_skew, METH_O, NULL},
     {"_replay_begin", py_begin, METH_VARARGS, NULL},
     {"_replay_end", py_end, METH_NOARGS, NULL},
     {"_replay_wait", py_wait, METH_O, NULL},

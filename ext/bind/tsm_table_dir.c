@@ -14,6 +14,7 @@
  * Source          OTP pg(3), Elixir Registry, Phoenix.PubSub
  */
 #include "bind/tsm_table_dir.h"
+#include "proc/tsm_det.h"
 
 #include <stdlib.h>
 
@@ -325,6 +326,9 @@ dir_hold(tsm_proc_t* p, tsm_pid_t pid)
 {
     if (p == NULL) {
         return false;
+    }
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_share_any();
     }
     (void)tsm_or_sc(&p->a_held, HELD_DIR); /* sc: against tsm_proc_die_owner, see Protocol. */
     return tsm_ptab_get_any(pid) == p && !tsm_inbox_is_dead(&p->inbox);

@@ -13,6 +13,7 @@
  * Source          ets:give_away/3, ets:setopts/2 {heir, _, _}
  */
 #include "bind/tsm_table.h"
+#include "proc/tsm_det.h"
 
 #include <stdlib.h>
 
@@ -106,6 +107,9 @@ tsm_table_handle(tsm_table_t* t)
 static int
 publish(tsm_table_t* t, tsm_proc_t* p)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_share_any();
+    }
     tsm_pid_t owner = p == NULL ? 0 : tsm_proc_pid(p);
     tsm_mutex_lock(&tsm_tables.lock);
     bool taken = t->name != NULL && find_name(t->name) != NULL;

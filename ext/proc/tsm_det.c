@@ -1,6 +1,9 @@
 /* tsm_det.c - see tsm_det.h. */
 #include "proc/tsm_det.h"
 
+#include "proc/tsm_fault.h"
+#include "proc/tsm_trail.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +16,11 @@
 
 tsm_det_t tsm_det = {.slice_reds = TSM_DET_BUDGET};
 
+enum { MAX_DEMOTIONS = 16 };
+
 static uint32_t rate;     /* under lock: of eight turns so many are interrupted */
+static uint64_t demotions[MAX_DEMOTIONS]; /* under lock: PCT: when, in reductions of all, sorted */
+static uint32_t demotion; /* under lock: the next of them */
 static tsm_pid_t running; /* under lock: the process picked last */
 
 /* Room for one more in *items. */
@@ -33,6 +40,24 @@ grow(void** items, uint32_t len, uint32_t* cap, size_t size)
     return true;
 }
 
+/* Where whoever runs is put behind all others. */
+static void
+draw_demotions(void)
+{
+    uint32_t n = tsm_det.plan.demotions < MAX_DEMOTIONS ? tsm_det.plan.demotions : MAX_DEMOTIONS;
+    uint64_t steps = tsm_det.plan.steps == 0 ? 1 : tsm_det.plan.steps;
+    tsm_det.plan.demotions = n;
+    demotion = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint64_t at = 1 + tsm_rand_next(&tsm_det.rand) % steps;
+        uint32_t k = i;
+        for (; k > 0 && demotions[k - 1] > at; k--) {
+            demotions[k] = demotions[k - 1];
+        }
+        demotions[k] = at;
+    }
+}
+
 int
 tsm_det_begin(const tsm_det_plan_t* plan)
 {
@@ -50,7 +75,10 @@ tsm_det_begin(const tsm_det_plan_t* plan)
     running = 0;
     tsm_det.picks = tsm_det.record_count = tsm_det.main = 0;
     tsm_det.ready_len = tsm_det.choice_len = tsm_det.tickets = tsm_det.quiet = 0;
-    tsm_det.stirred = false;
+    tsm_det.stirred = tsm_det.calm = false;
+    tsm_det.run = 0;
+    draw_demotions();
+    tsm_trail_begin(plan->seed, plan->shared);
     tsm_det.slice_at = -1;
     tsm_det.a_ready = tsm_det.a_returns = tsm_det.a_stalled = tsm_det.a_over = tsm_det.a_closed = 0;
     tsm_det.a_taken = tsm_det.a_foreign = tsm_det.a_lost = tsm_det.a_waited = 0;
@@ -64,6 +92,7 @@ void
 tsm_det_end(void)
 {
     tsm_det.on = 0;
+    tsm_fault_clear();
     tsm_hmap_ordered = false;
     tsm_det.slice_reds = TSM_DET_BUDGET;
     tsm_det.ready_len = tsm_det.a_ready = tsm_det.a_returns = 0;
@@ -106,7 +135,15 @@ record(uint8_t kind, tsm_pid_t from, tsm_pid_t to, void* term)
     tsm_mutex_lock(&tsm_det.lock);
     tsm_det.stirred = true;
     bool by_running = from == 0 && kind != TSM_SIG_TIMEOUT && kind != TSM_DET_DEAD && kind != TSM_DET_FIRE;
-    record_locked(kind, by_running ? running : from, to, text);
+    tsm_pid_t by = by_running ? running : from;
+    record_locked(kind, by, to, text);
+    if (kind < TSM_DET_SCHEDULE) {
+        tsm_trail_signal(by, to, kind);
+    } else if (kind == TSM_DET_SPAWN) {
+        tsm_trail_spawn(by, to);
+    } else if (kind == TSM_DET_DEAD) {
+        tsm_trail_touch(to);
+    }
     tsm_mutex_unlock(&tsm_det.lock);
 }
 
@@ -129,6 +166,9 @@ tsm_det_signal_any(tsm_pid_t to, const tsm_sig_t* sig)
     tsm_pid_t from = sig->kind > TSM_SIG_DROP ? sig->from : 0;
     bool term = sig->kind <= TSM_SIG_LINK_EXIT || sig->kind == TSM_SIG_DOWN;
     record((uint8_t)sig->kind, from, to, term ? sig->term : NULL);
+    if (sig->kind == TSM_SIG_INFO) {
+        tsm_det_share_any(); /* its answer is no signal */
+    }
 }
 
 void
@@ -156,36 +196,70 @@ draw_slice_locked(void)
     return reds < TSM_DET_BUDGET ? reds : 0;
 }
 
-/* 0 .. options-1. */
+enum what { WHO, SLICE, FAULT };
+
+/* A choice: by the script, else as drawn. 0 .. options-1. */
 static uint32_t
-choose_locked(uint32_t options, bool slice)
+note_locked(uint32_t options, uint32_t drawn, enum what what, tsm_pid_t who)
 {
     uint32_t chosen = 0, at = tsm_det.choice_len;
-    if (options <= 1 || is_closed()) {
+    if (is_closed() || tsm_det.calm) {
         return 0;
     }
     if (at < tsm_det.plan.script_len) {
         chosen = tsm_det.plan.script[at] % options;
     } else if (tsm_det.plan.seeded != 0) {
-        chosen = slice ? draw_slice_locked() : tsm_rand_below(&tsm_det.rand, options);
+        chosen = drawn;
     }
+    tsm_trail_t* t = tsm_trail_of(who);
+    uint64_t with = (t == NULL ? 0 : t->share) + ((uint64_t)tsm_det.plan.preempts << 2) + what;
     void* items = tsm_det.choices;
     if (grow(&items, at, &tsm_det.choice_cap, sizeof(tsm_det_choice_t))) {
         tsm_det.choices = items;
-        tsm_det.choices[at] = (tsm_det_choice_t){options, chosen, slice};
-        tsm_det.slice_at = slice ? (int64_t)at : tsm_det.slice_at;
+        tsm_det.choices[at] = (tsm_det_choice_t){options, chosen, what == SLICE, tsm_trail_state(with)};
+        tsm_det.slice_at = what == SLICE ? (int64_t)at : tsm_det.slice_at;
         tsm_det.choice_len++;
     }
     return chosen;
+}
+
+uint32_t
+tsm_det_draw_locked(uint32_t options, uint32_t permille)
+{
+    bool strikes = tsm_rand_below(&tsm_det.rand, 1000) < permille;
+    return note_locked(options, strikes ? 1 + tsm_rand_below(&tsm_det.rand, options - 1) : 0, FAULT, running);
+}
+
+tsm_pid_t
+tsm_det_running_locked(void)
+{
+    return running;
+}
+
+/* PCT: who is ahead runs on until the next demotion. */
+static uint32_t
+slice_to_demotion_locked(void)
+{
+    uint64_t left = demotion < tsm_det.plan.demotions ? demotions[demotion] - tsm_det.run : TSM_DET_BUDGET;
+    return left < TSM_DET_BUDGET ? (uint32_t)left : 0;
 }
 
 static void
 slice_locked(void)
 {
     tsm_det.slice_at = -1;
-    uint32_t chosen = tsm_det.plan.preempts == 0 ? 0 : choose_locked(TSM_DET_BUDGET, true);
+    bool may = tsm_det.plan.preempts != 0;
+    uint32_t drawn = 0;
+    if (may && tsm_det.plan.seeded != 0) {
+        drawn = tsm_det.plan.demotions != 0 ? slice_to_demotion_locked() : draw_slice_locked();
+    }
+    uint32_t chosen = note_locked(may ? TSM_DET_BUDGET : 1, drawn, SLICE, running);
     tsm_det.plan.preempts -= chosen != 0;
     tsm_det.slice_reds = chosen == 0 ? TSM_DET_BUDGET : (int32_t)chosen;
+    tsm_trail_t* t = tsm_trail_of(running);
+    if (t != NULL && t->kill_at > t->run && t->kill_at - t->run < (uint64_t)tsm_det.slice_reds) {
+        tsm_det.slice_reds = (int32_t)(t->kill_at - t->run);
+    }
 }
 
 void
@@ -193,11 +267,12 @@ tsm_det_slice(const tsm_proc_t* p)
 {
     tsm_mutex_lock(&tsm_det.lock);
     running = tsm_proc_pid(p);
+    tsm_trail_turn(running);
     slice_locked();
     tsm_mutex_unlock(&tsm_det.lock);
 }
 
-void
+bool
 tsm_det_used(int32_t reds)
 {
     tsm_mutex_lock(&tsm_det.lock);
@@ -211,6 +286,65 @@ tsm_det_used(int32_t reds)
         }
         tsm_det.slice_at = -1;
     }
+    tsm_trail_used(running, used);
+    tsm_det.run += used;
+    bool demoted = false;
+    while (demotion < tsm_det.plan.demotions && demotions[demotion] <= tsm_det.run) {
+        demotion++;
+        demoted = true;
+    }
+    if (tsm_det.plan.demotions != 0 && (demoted || used >= TSM_DET_BUDGET)) { /* a whole budget: for fairness */
+        tsm_trail_demote(running);
+    }
+    tsm_trail_t* t = tsm_trail_of(running);
+    bool kill = t != NULL && t->kill_at != 0 && t->run >= t->kill_at;
+    if (kill) {
+        t->kill_at = 0;
+    }
+    tsm_mutex_unlock(&tsm_det.lock);
+    return kill;
+}
+
+void
+tsm_det_kill_at(tsm_pid_t pid, uint64_t reds)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    tsm_trail_t* t = tsm_trail_of(pid);
+    if (t != NULL) {
+        t->kill_at = t->run + reds;
+    }
+    tsm_mutex_unlock(&tsm_det.lock);
+}
+
+void
+tsm_det_calm(void)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    tsm_det.calm = true;
+    tsm_mutex_unlock(&tsm_det.lock);
+}
+
+void
+tsm_det_skew(int64_t ns)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    tsm_det.now_ns += (uint64_t)ns;
+    tsm_mutex_unlock(&tsm_det.lock);
+}
+
+void
+tsm_det_touch_any(void)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    tsm_trail_touch(running);
+    tsm_mutex_unlock(&tsm_det.lock);
+}
+
+void
+tsm_det_share_any(void)
+{
+    tsm_mutex_lock(&tsm_det.lock);
+    tsm_trail_share();
     tsm_mutex_unlock(&tsm_det.lock);
 }
 
@@ -285,6 +419,37 @@ find_locked(uint8_t level, uint32_t chosen)
     return i;
 }
 
+/* PCT: the one of the highest rank. */
+static uint32_t
+first_by_rank_locked(uint8_t level)
+{
+    uint64_t best = 0;
+    uint32_t number = 0, first = 0;
+    for (uint32_t i = 0; i < tsm_det.ready_len; i++) {
+        tsm_proc_t* p = tsm_det.ready[i].p;
+        if (level_of(p) == level) {
+            tsm_trail_t* t = p == NULL ? NULL : tsm_trail_of(tsm_proc_pid(p));
+            if (t != NULL && t->rank > best) {
+                best = t->rank;
+                first = number;
+            }
+            number++;
+        }
+    }
+    return first;
+}
+
+static uint32_t
+choose_locked(uint8_t level, uint32_t n, const tsm_proc_t* rival)
+{
+    bool ranked = tsm_det.plan.demotions != 0 && tsm_det.quiet < QUIET; /* who only polls must not keep others waiting */
+    uint32_t drawn = 0;
+    if (tsm_det.plan.seeded != 0) {
+        drawn = ranked ? first_by_rank_locked(level) : tsm_rand_below(&tsm_det.rand, n);
+    }
+    return note_locked(n, drawn, WHO, rival == NULL ? 0 : tsm_proc_pid(rival));
+}
+
 static tsm_proc_t*
 pick_locked(const tsm_proc_t* rival)
 {
@@ -298,7 +463,7 @@ pick_locked(const tsm_proc_t* rival)
     if (n == 0) {
         return NULL;
     }
-    uint32_t at = find_locked(level, choose_locked(n, false));
+    uint32_t at = n == 1 ? find_locked(level, 0) : find_locked(level, choose_locked(level, n, rival));
     tsm_proc_t* p = tsm_det.ready[at].p;
     tsm_det.ready_len--;
     memmove(&tsm_det.ready[at], &tsm_det.ready[at + 1], (tsm_det.ready_len - at) * sizeof(tsm_det_entry_t));
@@ -336,6 +501,7 @@ tsm_det_pick(const tsm_proc_t* rival, uint64_t next_ns)
             record_locked(TSM_DET_PREEMPT, tsm_proc_pid(rival), 0, no_text);
         }
         running = tsm_proc_pid(p);
+        tsm_trail_turn(running);
         record_locked(TSM_DET_SCHEDULE, 0, running, no_text);
         slice_locked();
     }

@@ -41,7 +41,7 @@ enum { TSM_DET_BUDGET = 4000, TSM_DET_TEXT = 40 };
 /* enum tsm_sig_kind for signals; these for the rest. */
 enum tsm_det_event {
     TSM_DET_SCHEDULE = 32, TSM_DET_PREEMPT, TSM_DET_SPAWN, TSM_DET_DEAD, TSM_DET_FIRE, TSM_DET_JUMP,
-    TSM_DET_LOST,
+    TSM_DET_LOST, TSM_DET_DROPPED, TSM_DET_DELAYED,
 };
 
 typedef struct {
@@ -58,12 +58,16 @@ typedef struct {
 
 typedef struct {
     uint32_t options, chosen;
-    bool slice; /* where to interrupt, not who runs */
+    bool slice;     /* where to interrupt, not who runs */
+    uint64_t state; /* fingerprint of where it was made; 0: unknown */
 } tsm_det_choice_t;
 
 typedef struct {
     uint32_t seeded;   /* beyond the script: by seed; else always 0 */
     uint32_t preempts; /* interruptions still allowed */
+    uint32_t demotions; /* of PCT; 0: all choices alike */
+    uint64_t steps;    /* PCT: how many reductions the run may take, in all */
+    bool shared;       /* state that fingerprints do not know */
     uint64_t seed;
     const uint16_t* script;
     uint32_t script_len;
@@ -82,6 +86,8 @@ typedef struct {
     uint64_t picks;
     uint32_t quiet;     /* turns since a signal was sent */
     bool stirred;       /* a signal was sent in this turn */
+    bool calm;          /* no choices any more: first come, first served */
+    uint64_t run;       /* reductions of all */
     int64_t slice_at;   /* where the choice of this slice stands, or -1 */
     tsm_pid_t main;     /* spawned first: with its end the run is over */
     tsm_det_entry_t* ready;
@@ -114,11 +120,20 @@ bool tsm_det_push_any(tsm_proc_t* p, bool foreign);
  * Also decides the slice. NULL: nobody else can run. Holder only. */
 tsm_proc_t* tsm_det_pick(const tsm_proc_t* rival, uint64_t next_ns);
 void tsm_det_slice(const tsm_proc_t* p); /* p goes on: its next slice. Holder only. */
-void tsm_det_used(int32_t reds);         /* so much of the slice was used. Holder only. */
+/* So much of the slice was used. True: the process is to be killed here. Holder only. */
+bool tsm_det_used(int32_t reds);
 void tsm_det_jump(uint64_t now_ns);      /* nobody can run: time moves on. Holder only. */
 void tsm_det_pass(uint64_t ns);          /* so long did others outside take. Holder only. */
 void tsm_det_stall(void);                /* nobody will ever run again. Holder only. */
 void tsm_det_close_any(void);
+void tsm_det_calm(void);                 /* what follows is of no interest. Holder only. */
+void tsm_det_skew(int64_t ns);           /* the clock jumps. Holder only. */
+void tsm_det_kill_at(tsm_pid_t pid, uint64_t reds); /* after so many more. Holder only. */
+void tsm_det_touch_any(void);            /* the running process looks at or changes what all can see */
+void tsm_det_share_any(void);            /* there is state that fingerprints do not know */
+/* Faults: a choice among options; permille: how likely any but 0. Under lock. */
+uint32_t tsm_det_draw_locked(uint32_t options, uint32_t permille);
+tsm_pid_t tsm_det_running_locked(void);
 /* Somebody off the slot is about to be told to come back: a ticket for it; 0: no memory, it
  * stands behind the others. Holder only. */
 uint32_t tsm_det_expect(void);

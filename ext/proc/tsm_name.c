@@ -9,7 +9,7 @@
  * Where tested    tests/semantics, tests/stress
  * Source          erlang:register/2
  */
-#include "proc/tsm_proc.h"
+#include "proc/tsm_det.h"
 
 #include <stdlib.h>
 
@@ -106,6 +106,9 @@ names_insert(tsm_sig_t* entry, tsm_proc_t* p)
 int
 tsm_name_register_any(void* name, uint64_t hash, tsm_proc_t* p, tsm_pid_t pid)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_touch_any();
+    }
     tsm_sig_t* entry = tsm_sig_new(TSM_SIG_DROP);
     if (entry == NULL) {
         return TSM_E_NOMEM;
@@ -126,6 +129,9 @@ tsm_name_register_any(void* name, uint64_t hash, tsm_proc_t* p, tsm_pid_t pid)
 int
 tsm_name_unregister_any(void* name, uint64_t hash)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_touch_any();
+    }
     tsm_sig_t* entry = NULL;
     tsm_mutex_lock(&names.lock);
     tsm_sig_t** at = names_find(name, hash);
@@ -143,6 +149,9 @@ tsm_name_unregister_any(void* name, uint64_t hash)
 tsm_pid_t
 tsm_name_find_any(void* name, uint64_t hash)
 {
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_touch_any();
+    }
     tsm_pid_t pid = 0;
     tsm_mutex_lock(&names.lock);
     tsm_sig_t* entry = *names_find(name, hash);

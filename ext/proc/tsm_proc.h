@@ -93,6 +93,7 @@ enum {
     TSM_SIGF_CONVERTED = 2, /* term already is what receive hands out */
     TSM_SIGF_COUNTED = 4,   /* in a_count of the receiver's tsm_qlimit_t */
     TSM_SIGF_ASKS = 8,      /* its sender takes TSM_E_FULL for an answer */
+    TSM_SIGF_LATE = 16,     /* held up by a fault once; not again */
 };
 
 /* One signal, and later one message in the mailbox: the node is reused as it moves from
@@ -270,6 +271,8 @@ typedef struct tsm_hooks {
     void (*poke)(tsm_proc_t* p, uint32_t status);
     /* p is limited, and msg is about to come into its mailbox */
     void (*mail)(tsm_proc_t* p, tsm_sig_t* msg);
+    /* send it to `to` after a while; TSM_E_NOMEM: sig stays the caller's */
+    int (*later)(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns);
 } tsm_hooks_t;
 
 /* Reasons the core itself compares or makes: canonical pointers set by the binding. */

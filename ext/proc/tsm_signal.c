@@ -27,6 +27,7 @@
  * Source          OTP erl_proc_sig_queue.c; link protocol as OTP 23+ (unlink ids)
  */
 #include "proc/tsm_det.h"
+#include "proc/tsm_fault.h"
 #include "proc/tsm_qlimit.h"
 
 static _Thread_local tsm_sig_t* buried __attribute__((tls_model("initial-exec")));
@@ -40,6 +41,9 @@ sig_bytes(uint16_t kind)
 tsm_sig_t*
 tsm_sig_new(enum tsm_sig_kind kind)
 {
+    if (TSM_UNLIKELY(tsm_fault_count != 0) && tsm_fault_alloc()) {
+        return NULL;
+    }
     tsm_sig_t* sig = tsm_alloc(sig_bytes((uint16_t)kind));
     if (sig == NULL) {
         return NULL;
@@ -186,6 +190,9 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
     uint16_t kind = sig->kind; /* after the push sig is no longer ours */
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
         tsm_det_signal_any(to, sig);
+        if (tsm_fault_count != 0 && kind == TSM_SIG_MESSAGE && tsm_fault_message(to, sig)) {
+            return TSM_OK;
+        }
     }
     if (p != NULL) {
         /* acquire: pairs with tsm_qlimit_open_owner. */

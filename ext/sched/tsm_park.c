@@ -263,7 +263,7 @@ tsm_preempt(tsm_worker_t* w)
     int32_t used = tsm_det.slice_reds - tsm_budget_left(w);
     p->reds += (uint64_t)used;
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
-        tsm_det_used(used);
+        tsm_det_turn_ends(p, used);
     }
     if (!mine) {
         tsm_reacquire(w);

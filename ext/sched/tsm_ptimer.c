@@ -137,6 +137,13 @@ tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
     return TSM_OK;
 }
 
+int
+tsm_ptimer_later(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns)
+{
+    tsm_timer_handle_t handle;
+    return tsm_ptimer_set(delay_ns, to, NULL, 0, sig, &handle) < 0 ? TSM_E_NOMEM : TSM_OK;
+}
+
 void
 tsm_ptimer_disarm(tsm_proc_t* p)
 {

@@ -42,6 +42,8 @@ bool tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns);
 
 /* The timer of p's receive. */
 int tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns);
+/* sig reaches `to` later; nobody cancels it. TSM_E_NOMEM: sig stays the caller's. */
+int tsm_ptimer_later(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns);
 void tsm_ptimer_disarm(tsm_proc_t* p);
 
 /* Drops all timers aimed at p, which is dead. */

@@ -282,4 +282,7 @@ void tsm_run_offslot(tsm_proc_t* p);
 /* ---- tsm_monitor.c ---- */
 void tsm_monitor_main(void* arg);
 
+/* Deterministic runs: the turn of p is accounted for, and may be its last by the test's will. Holder only. */
+void tsm_det_turn_ends(tsm_proc_t* p, int32_t used);
+
 #endif

@@ -333,6 +333,18 @@ settle(tsm_worker_t* w, tsm_proc_t* p, enum tsm_run how)
     tsm_enqueue(tsm_worker_slot(w), p);
 }
 
+/* Deterministic runs: the turn is accounted for, and may be the last by the test's will. */
+void
+tsm_det_turn_ends(tsm_proc_t* p, int32_t used)
+{
+    tsm_sig_t* sig = tsm_det_used(used) ? tsm_sig_new(TSM_SIG_EXIT) : NULL;
+    if (sig != NULL) {
+        tsm_hooks.term_ref(tsm_terms.kill);
+        sig->term = tsm_terms.kill;
+        (void)tsm_signal_any(tsm_proc_pid(p), sig);
+    }
+}
+
 static void
 account(tsm_worker_t* w, tsm_proc_t* p)
 {
@@ -344,7 +356,7 @@ account(tsm_worker_t* w, tsm_proc_t* p)
     }
     tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own thread's. */
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
-        tsm_det_used(used);
+        tsm_det_turn_ends(p, used);
     }
 }
 

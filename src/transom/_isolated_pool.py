@@ -86,6 +86,7 @@ class Port:
         self._fds: dict[int, Worker] = {}
         self._workers: list[Worker] = []
         self._waiting: dict[Job, None] = {}  # in order; any of them may be given up
+        self._under_way: set[Job] = set()  # from submit until its outcome is sent or nobody wants it; each step is atomic
         self._failed = 0
         self._open = True
         self._thread = threading.Thread(target=self._main, name="transom-isolated", daemon=True)
@@ -95,7 +96,9 @@ class Port:
 
     def submit(self, job: Job) -> None:
         """Run it when a worker is free; the outcome is sent to its warden, if it is not cancelled before."""
-        self._command("submit", job)
+        self._under_way.add(job)
+        if not self._command("submit", job):
+            self._under_way.discard(job)
 
     def cancel(self, job: Job) -> None:
         """Nobody wants the outcome any more: kill its worker if it is still at it."""
@@ -122,16 +125,18 @@ class Port:
 
     def is_busy(self) -> bool:
         """Is any call under way, or waiting?"""
-        return bool(self._commands or self._waiting) or any(worker.job is not None for worker in list(self._workers))
+        return bool(self._under_way)
 
-    def _command(self, what: str, job: Job | None) -> None:
+    def _command(self, what: str, job: Job | None) -> bool:
+        """False: the thread has ended."""
         with self._lock:
             if self._wake < 0:
-                return  # the thread has ended
+                return False
             self._commands.append((what, job))
             if not self._woken:
                 self._woken = True
                 os.eventfd_write(self._wake, 1)
+            return True
 
     # -- in the thread
 
@@ -185,6 +190,7 @@ class Port:
         if job.over:
             return
         job.over = True
+        self._under_way.discard(job)
         if job.worker is not None:
             self.counts["killed"] += 1
             self._kill(job.worker)
@@ -317,6 +323,8 @@ class Port:
             _core.send(job.warden, (OUTCOME, *outcome))
         except _errors.TransomError:
             pass  # the node has stopped
+        finally:
+            self._under_way.discard(job)
 
     # -- bytes
 

@@ -15,11 +15,17 @@ SIGNALS = (
     "message", "timeout", "drop", "exit", "exit of a link", "link", "unlink", "unlink ack",
     "monitor", "demonitor", "DOWN", "info",
 )  # fmt: skip
-EVENTS = ("schedule", "preempt", "spawn", "dead", "timer fires", "clock jumps", "lost message")
+EVENTS = (
+    "schedule", "preempt", "spawn", "dead", "timer fires", "clock jumps", "lost message", "FAULT: drop", "FAULT: delay",
+)  # fmt: skip
 
 
 class Deadlock(_errors.TransomError):
     """In a deterministic run every process waits for a message, and no timer is set."""
+
+
+class TooLong(_errors.TransomError):
+    """A deterministic run was not over when the real clock said so."""
 
 
 WAITING = ("label", "registered_name", "initial_call", "current_function", "message_queue_len")
@@ -90,19 +96,30 @@ class Replay:
 
     Attributes:
         what: The seed or the schedule given.
-        choices: After the run: [(ways that were open, the one taken, where to interrupt and not who runs)].
+        choices: After the run: [(ways that were open, the one taken, where to interrupt and not who runs, fingerprint of
+            the state, 0 where it is unknown)].
+        reductions: After the run: of all processes.
         picks: After the run: how often a process was given its turn.
         lost: After the run: messages sent to the dead.
         spoiled: After the run: why it may not be repeatable, or "".
     """
 
-    def __init__(self, what: int | str, *, preemptions: int = UNLIMITED, records: int = RECORDS) -> None:
+    def __init__(
+        self,
+        what: int | str,
+        *,
+        preemptions: int = UNLIMITED,
+        records: int = RECORDS,
+        demotions: int = 0,
+        steps: int = 0,
+    ) -> None:
         self.what = what
         self.seed, self.script = parse(what)
         self.preemptions = preemptions
         self.records = records
-        self.choices: list[tuple[int, int, int]] = []
-        self.picks = self.lost = 0
+        self.demotions, self.steps = demotions, steps  # priority-based: how many, within how many reductions
+        self.choices: list[tuple[int, int, int, int]] = []
+        self.picks = self.lost = self.reductions = 0
         self.spoiled = ""
         self._lines: list[str] | None = None
 
@@ -111,13 +128,16 @@ class Replay:
         self._random = random.getstate()
         script = struct.pack(f"={len(self.script)}H", *self.script)
         empty = _core._table_count() == 1 and not persistent_term.items()
-        _core._replay_begin(self.seed or 0, self.seed is not None, script, self.preemptions, self.records, empty)
+        seeded = self.seed is not None
+        _core._replay_begin(
+            self.seed or 0, seeded, script, self.preemptions, self.records, empty, self.demotions, self.steps
+        )
         _outside.begin()
         random.seed(self.seed or 0)
 
     def end(self) -> None:
         """After the node has stopped."""
-        self.picks, taken, foreign, self.lost, waited = _core._replay_state()
+        self.picks, taken, foreign, self.lost, waited, self.reductions = _core._replay_state()
         self.choices = _core._replay_choices()
         self._records = _core._replay_records()
         _core._replay_end()
@@ -132,7 +152,7 @@ class Replay:
     @property
     def schedule(self) -> str:
         """After the run: text that replays it without the seed."""
-        return text_of([chosen for _, chosen, _ in self.choices])
+        return text_of([choice[1] for choice in self.choices])
 
     def trace(self, last: int | None = None) -> list[str]:
         """After the run: signals and turns in order, one a line; processes are named in order of appearance."""

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, overload
@@ -266,8 +267,13 @@ class _Outcome:
 
 
 def _run_deterministic(
-    main: Callable[..., Any], args: tuple[Any, ...], replay: _replay.Replay, options: dict[str, Any]
+    main: Callable[..., Any],
+    args: tuple[Any, ...],
+    replay: _replay.Replay,
+    options: dict[str, Any],
+    seconds: float | None = None,
 ) -> Any:
+    """seconds: of the real clock, then TooLong."""
     if options.setdefault("schedulers", 1) != 1:
         raise ValueError(f"a deterministic run has one scheduler, not {options['schedulers']}")
     if _core._is_running():
@@ -281,8 +287,12 @@ def _run_deterministic(
         try:
             _core.spawn(_entry(main, args, outcome))
             stalled = over = False
+            ends = time.monotonic() + seconds if seconds is not None else None
             while not (stalled or over):
                 stalled, over = _core._replay_wait(0.1)
+                if ends is not None and time.monotonic() > ends and not (stalled or over):
+                    error = _replay.TooLong(f"not over after {seconds} s")
+                    break
             if stalled and not over:
                 error = _replay.Deadlock(_replay.who_waits())
         finally:

@@ -13,9 +13,12 @@ Reading order:
     _stub.py      stub agents
     _watch.py     what one agent was asked and answered
     _fixture.py   fixtures that run in the test's process
+    _search.py    explore: a test under many schedules
+    faults.py     faults put into deterministic runs
     _item.py      what the plugin (src/_transom_pytest.py) calls
 """
 
+from transom.testing import faults as faults
 from transom.testing._context import Node as Node
 from transom.testing._crashes import CrashReport as CrashReport
 from transom.testing._crashes import UnexpectedCrash as UnexpectedCrash
@@ -28,6 +31,10 @@ from transom.testing._receive import assert_receive as assert_receive
 from transom.testing._receive import refute_receive as refute_receive
 from transom.testing._run import LeakedProcesses as LeakedProcesses
 from transom.testing._run import run_test as run_test
+from transom.testing._search import Finding as Finding
+from transom.testing._search import LostMessage as LostMessage
+from transom.testing._search import Search as Search
+from transom.testing._search import explore as explore
 from transom.testing._stub import Received as Received
 from transom.testing._stub import Stub as Stub
 from transom.testing._stub import start_stub as start_stub

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from transom import _replay
+
 if TYPE_CHECKING:
     from transom._supervisor_ref import SupervisorRef
     from transom.testing._crashes import Recorder
@@ -22,6 +24,11 @@ class Node:
         timeout: Seconds the test may take, > 0; then it is ended and fails.
         leak_seconds: Seconds that processes get to end when the test is over, >= 0.
         allow_leaks: True: processes that live on are no failure; they are ended with the node.
+        deterministic: A seed or a schedule: the test runs as ``run(..., deterministic=...)`` does, and ``timeout`` is of
+            the real clock; True: a seed nobody knows, which a failure tells. False, the default: off.
+        schedules: Run it under so many schedules, as ``explore`` does, >= 1; 0, the default: once.
+        strategy: For schedules: ``"random"``, ``"pct"`` or ``"exhaustive"``.
+        max_preemptions: For schedules: as for ``explore``.
         allow_crashes: True: any crash report is expected; exception types: those are.
     """
 
@@ -29,6 +36,10 @@ class Node:
     timeout: float = TIMEOUT_SECONDS
     leak_seconds: float = LEAK_SECONDS
     allow_leaks: bool = False
+    deterministic: bool | int | str = False
+    schedules: int = 0
+    strategy: str = "random"
+    max_preemptions: int | None = None
     allow_crashes: bool | type[BaseException] | tuple[type[BaseException], ...] = False
 
     def __post_init__(self) -> None:
@@ -36,6 +47,10 @@ class Node:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 8e9:
                 raise ValueError(f"{name} must be seconds, not {value!r}")
+        if not isinstance(self.deterministic, bool):
+            _replay.parse(self.deterministic)
+        if (self.deterministic is not False or self.schedules) and self.schedulers not in (None, 1):
+            raise ValueError(f"a deterministic test has one scheduler, not {self.schedulers}")
 
 
 @dataclass

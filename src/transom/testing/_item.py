@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from transom import _replay
 from transom.testing._context import Node
+from transom.testing._fixture import call, needed
 from transom.testing._run import LeakedProcesses, Run
+from transom.testing._search import explore
 
 KEY = pytest.StashKey[Node]()
-OPTIONS = ("schedulers", "timeout", "leak_seconds", "allow_leaks", "allow_crashes")
+OPTIONS = (
+    "schedulers", "timeout", "leak_seconds", "allow_leaks", "allow_crashes", "deterministic", "schedules", "strategy",
+    "max_preemptions",
+)  # fmt: skip
 
 
 def node_of(item: Any) -> Node:
@@ -27,8 +35,20 @@ def node_of(item: Any) -> Node:
                 what = f"option {unknown[0]!r}" if unknown else "argument without a name"
                 raise pytest.UsageError(f"{item.nodeid}: transom has no {what}; there are {', '.join(OPTIONS)}")
             given |= marker.kwargs
+        if (seed := item.config.getoption("--transom-seed", None)) is not None:
+            given |= {"deterministic": _seed(seed), "schedules": 0, "schedulers": None}
+        elif given.get("schedules") and (many := item.config.getoption("--transom-schedules", None)) is not None:
+            given["schedules"] = many
         item.stash[KEY] = Node(**given)
     return item.stash[KEY]  # type: ignore[no-any-return]
+
+
+def _seed(text: str) -> int | str:
+    try:
+        _replay.parse(text)
+    except ValueError as error:
+        raise pytest.UsageError(f"--transom-seed: {error}") from None
+    return int(text) if text.isdecimal() else text
 
 
 def _seconds(config: pytest.Config, name: str) -> float:
@@ -62,6 +82,9 @@ def run(item: Any, runtest: Callable[[], None]) -> None:
 def _in_node(item: Any, function: Callable[..., Any], node: Node) -> Callable[..., None]:
     def test(*args: Any, **kwargs: Any) -> None:
         __tracebackhide__ = True
+        if node.schedules:
+            _search(item, function, args, kwargs, node)
+            return
         run = Run(function, args, kwargs, node)
         failure: BaseException | None = None
         try:
@@ -74,6 +97,36 @@ def _in_node(item: Any, function: Callable[..., Any], node: Node) -> Callable[..
             raise failure
 
     return test
+
+
+def _search(
+    item: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], node: Node
+) -> None:
+    __tracebackhide__ = True
+    if inspect.iscoroutinefunction(function) or needed(kwargs):
+
+        async def body() -> Any:
+            return await call(function, args, kwargs)
+    else:
+
+        def body() -> Any:
+            return function(*args, **kwargs)
+
+    try:
+        search = explore(
+            body,
+            schedules=node.schedules,
+            strategy=node.strategy,
+            max_preemptions=node.max_preemptions,
+            node=replace(node, schedules=0),
+        )
+    except (TypeError, ValueError) as error:
+        raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+    if search.finding is not None:
+        finding = search.finding
+        text = f"schedule {finding.runs}, after {finding.seconds:.2f} s; to run it again: --transom-seed={finding.schedule}"
+        item.add_report_section("call", "transom schedule", text)
+        raise finding.error
 
 
 def _explain(item: Any, run: Run, failure: BaseException) -> None:

@@ -8,10 +8,11 @@ What lives on after that, and after the supervisor has stopped, is leaked.
 from __future__ import annotations
 
 import inspect
+import secrets
 from collections.abc import Callable
 from typing import Any
 
-from transom import _core, _errors, _runtime
+from transom import _core, _errors, _replay, _runtime
 from transom._core import Pid
 from transom._values import Crash
 from transom.testing import _context, _crashes, _fixture
@@ -84,10 +85,21 @@ class TestEnded(AssertionError):
 class Run:
     """One run of a test, and what came of it."""
 
-    def __init__(self, body: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], node: Node) -> None:
+    def __init__(
+        self,
+        body: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        node: Node,
+        replay: _replay.Replay | None = None,
+    ) -> None:
         self.body, self.args, self.kwargs, self.node = body, args, kwargs, node
+        if replay is None and node.deterministic is not False:
+            seed = secrets.randbits(32) if node.deterministic is True else node.deterministic
+            replay = _replay.Replay(seed)
+        self.replay = replay
         self.test = _context.Test(node, _crashes.Recorder())
-        self.ended = False
+        self.ended = self.explained = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.leaked: dict[Pid, dict[str, Any]] = {}
@@ -99,18 +111,33 @@ class Run:
         _context.enter(self.test)
         try:
             with self.test.recorder:
-                _runtime.run(self._control, **options)
+                if self.replay is None:
+                    _runtime.run(self._control, **options)
+                else:
+                    self._go_deterministically(self.replay, options)
         finally:
             _context.leave()
         self.unexpected = self.test.recorder.unexpected(self.test)
 
+    def _go_deterministically(self, replay: _replay.Replay, options: dict[str, Any]) -> None:
+        try:
+            _runtime._run_deterministic(self._control, (), replay, options, self.node.timeout)
+        except _replay.Deadlock as error:
+            self.error = self.error or error
+        except _replay.TooLong:
+            self.error = self.error or TestEnded("timeout", self.node.timeout, " of the real clock")
+
     def failure(self) -> BaseException | None:
         """What the test fails with: its own error comes before a crash report, and that before a leak."""
-        if self.error is not None:
-            return self.error
-        if self.unexpected:
-            return _crashes.UnexpectedCrash(self.unexpected)
-        return LeakedProcesses(self.leaked) if self.leaked else None
+        failure = self.error
+        if failure is None and self.unexpected:
+            failure = _crashes.UnexpectedCrash(self.unexpected)
+        if failure is None and self.leaked:
+            failure = LeakedProcesses(self.leaked)
+        if failure is not None and self.replay is not None and not self.explained:
+            self.explained = True
+            failure.add_note(f"{self.replay.note()}\nto run it again: --transom-seed={self.replay.what}")
+        return failure
 
     # -- in the node ---------------------------------------------------------------------------------------------------
 
@@ -118,12 +145,15 @@ class Run:
         before = set(_core.processes())
         pid, ref = _core.spawn_monitor(self._entry())
         try:
-            down = await _core.receive(ref, timeout=self.node.timeout)
+            # A timer would hide a deadlock from a deterministic run, which has the real clock for too long.
+            down = await _core.receive(ref, timeout=self.node.timeout if self.replay is None else None)
         except TimeoutError:
             await self._give_up(pid, ref)
         else:
             if not self.ended:
                 self.error = TestEnded(down.reason, self.node.timeout, "")
+        if self.replay is not None:
+            _core._replay_calm()
         await self._stop_supervisor()
         if not self.node.allow_leaks:
             self.leaked = await self._left(before)

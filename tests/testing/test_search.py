@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import transom
-from transom._explore import explore
+from transom.testing import Node, explore, run_test
 
 
 async def _store(value: int) -> None:
@@ -130,7 +130,7 @@ def test_random_search_finds_planted_bugs(bug: Callable[..., Any]) -> None:
     search = explore(bug, schedules=300)
     assert search.finding is not None
     with pytest.raises(type(search.finding.error)):
-        transom.run(bug, deterministic=search.finding.schedule)
+        run_test(bug, node=Node(deterministic=search.finding.schedule))
 
 
 @pytest.mark.parametrize("bug", PLANTED)
