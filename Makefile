@@ -42,8 +42,13 @@ demo: build  ## run the example: a telephone exchange of agents, live (a minute 
 	$(PY) -m examples.exchange $(ARGS)
 
 .PHONY: test
-test: build lint typing native-test  ## everything that must hold: lint, types, the C units, the Python suite
+test: build lint typing native-test  ## everything that must hold: lint, types, the C units, the Python suite, its races by seeds
 	$(PY) -m pytest $(ARGS)
+	@if [ -z "$(ARGS)" ]; then $(MAKE) -s --no-print-directory race-test; fi
+
+.PHONY: race-test
+race-test: build  ## the race tests again, each under the schedules of SEEDS (1,2,3), time being virtual
+	TRANSOM_TEST_SEEDS=$${SEEDS:-1,2,3} TRANSOM_TEST_SCALE=$${SCALE:-0.02} $(PY) -m pytest -q -m race
 
 .PHONY: lint
 lint: setup  ## ruff over all Python files
@@ -72,7 +77,8 @@ gil-test: setup  ## the Python suite on a CPython with the GIL, where one is fou
 	sh scripts/gil-test.sh $(ARGS)
 
 .PHONY: soak
-soak: build  ## the stress tests for a long time (SECONDS=600 each), before a release
+soak: build  ## the stress tests for a long time (SECONDS=600 each), the races under 100 seeds, before a release
+	TRANSOM_TEST_SEEDS=$$(seq -s, 1 100) TRANSOM_TEST_SCALE=0.02 $(PY) -m pytest -q -m race --timeout 0 $(ARGS)
 	TRANSOM_STRESS_SECONDS=$${SECONDS:-600} $(PY) -m pytest tests/stress -m stress --timeout 0 -s $(ARGS)
 
 .PHONY: clean

@@ -24,6 +24,8 @@ import transom.sync
 
 DEADLINE = 20.0
 TESTS = Path(__file__).parent
+# Not empty: test bodies run deterministically, once for each of these; see "Races under the search" in CONTRIBUTING.
+SEEDS = [int(seed) for seed in os.environ.get("TRANSOM_TEST_SEEDS", "").split(",") if seed]
 
 
 def scaled(rounds: int) -> int:
@@ -56,6 +58,9 @@ def run_node(main: Callable[..., Any], *args: Any, check: bool = True, **options
                 check_mailbox()
             return value
 
+    if SEEDS:
+        options.pop("schedulers", None)
+        return [transom.run(checked, deterministic=seed, **options) for seed in SEEDS][-1]
     return transom.run(checked, **options)
 
 

@@ -73,11 +73,15 @@ make_room(void)
 tsm_trail_t*
 tsm_trail_of(tsm_pid_t pid)
 {
-    if (pid == 0 || !make_room()) {
+    if (pid == 0) {
         return NULL;
     }
-    tsm_trail_t* t = place(all.trails, all.log2, pid);
-    if (t->pid == 0) {
+    tsm_trail_t* t = all.trails == NULL ? NULL : place(all.trails, all.log2, pid);
+    if (t == NULL || t->pid == 0) {
+        if (!make_room()) {
+            return NULL;
+        }
+        t = place(all.trails, all.log2, pid);
         t->pid = pid;
         t->base = 1;
         t->rank = (UINT64_C(1) << 32) + (tsm_rand_next(&all.rand) >> 1) / 2;

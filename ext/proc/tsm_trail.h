@@ -32,7 +32,7 @@ typedef struct {
 } tsm_trail_t;
 
 void tsm_trail_begin(uint64_t seed, bool shared);
-/* NULL: no memory, and the run has no fingerprints any more. */
+/* NULL: no memory, and the run has no fingerprints any more. Making one moves the others. */
 tsm_trail_t* tsm_trail_of(tsm_pid_t pid);
 void tsm_trail_spawn(tsm_pid_t parent, tsm_pid_t child);
 void tsm_trail_signal(tsm_pid_t from, tsm_pid_t to, uint8_t kind);

@@ -713,6 +713,7 @@ async def test_as_completed_gives_the_quick_before_the_slow_and_forgets_the_rest
 # -- races ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_death_during_a_call_is_told_once() -> None:
     answered = died = 0
@@ -731,6 +732,7 @@ async def test_death_during_a_call_is_told_once() -> None:
     assert answered + died == scaled(500)
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_a_time_out_races_with_the_answer() -> None:
     c = await Counter.start()  # type: Any
@@ -747,6 +749,7 @@ async def test_a_time_out_races_with_the_answer() -> None:
     transom.kill(transom.pid_of(c))
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_many_callers_lose_nothing() -> None:
     c = await Counter.start()  # type: Any

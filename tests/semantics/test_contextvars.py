@@ -6,6 +6,7 @@ import contextvars
 import decimal
 import random
 
+import pytest
 from support import all_down, apply, in_node, is_, scaled, spin, take
 
 from transom import Pid, current_pid, receive, send, sleep, spawn_monitor
@@ -98,6 +99,7 @@ async def test_the_decimal_context_is_process_local() -> None:
     assert await all_down(refs) == ["normal"] * 20
 
 
+@pytest.mark.race
 @in_node()
 async def test_exception_state_does_not_leak_between_processes() -> None:
     """A process that handles an exception while others run: none becomes the context of theirs."""

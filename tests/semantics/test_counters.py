@@ -58,6 +58,7 @@ def test_bad_arguments() -> None:
     assert a.get(1) == 4, "a copy is a handle of the same array"
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_all_schedulers_add_up() -> None:
     arrays: list[Any] = [Atomics(1), Counters(1), Counters(1, write_concurrency=True)]

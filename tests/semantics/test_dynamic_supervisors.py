@@ -125,6 +125,7 @@ async def test_the_intensity_is_that_of_all() -> None:
     await gone(ref, reason="shutdown")
 
 
+@pytest.mark.race
 @in_node()
 async def test_many_crash_at_once(rng: random.Random) -> None:
     """Each is restarted once for each crash, none lost and none doubled."""
@@ -291,6 +292,7 @@ async def test_sys() -> None:
     assert not is_alive(again)
 
 
+@pytest.mark.race
 @in_node()
 async def test_terminate_child_races_with_the_restart(rng: random.Random) -> None:
     """Either the old pid is still known, and the child is stopped, or it has been restarted under another."""

@@ -366,6 +366,7 @@ async def test_stop_can_be_caught_by_its_own_process() -> None:
     assert await reason_of(ref) == ("then", "caught")
 
 
+@pytest.mark.race
 @in_node()
 async def test_trap_exit_is_judged_on_receipt() -> None:
     """trap_exit is judged when the signal is RECEIVED, not when sent: what has become a message stays one after the flag
@@ -395,6 +396,7 @@ async def test_trap_exit_is_judged_on_receipt() -> None:
         assert await reason_of(ref) == "two"
 
 
+@pytest.mark.race
 @in_node()
 async def test_a_process_spawned_trapping_traps_from_the_first_signal() -> None:
     """trap_exit is judged when the signal is received: with the spawn option there is no moment without it."""
@@ -424,6 +426,7 @@ async def toggles(owner: Pid) -> None:
         trap_exit(False)
 
 
+@pytest.mark.race
 @in_node()
 async def test_a_signal_is_either_fatal_or_a_message(rng: random.Random) -> None:
     """trap_exit is judged when the signal is received: whatever the race, it ends its receiver or becomes one message."""

@@ -416,6 +416,7 @@ def test_kill_of_parked_processes(schedulers: int) -> None:
     main()
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_kill_before_the_first_step(rng: random.Random) -> None:
     """Killing works whatever the process is doing: also when it has not begun."""
@@ -437,6 +438,7 @@ async def test_kill_before_the_first_step(rng: random.Random) -> None:
     assert len(ran) <= scaled(5_000)
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_kill_racing_with_everything(rng: random.Random) -> None:
     """Killing works whatever the process is doing: at a random moment of a process that does a bit of everything; one DOWN,
@@ -485,6 +487,7 @@ async def test_kill_racing_with_everything(rng: random.Random) -> None:
         await take(is_("noise"))
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_what_a_killed_process_sends_goes_nowhere() -> None:
     """A dead process is dead to the world at once: its sends go nowhere, whatever its `except BaseException` does."""
@@ -610,6 +613,7 @@ async def test_killed_is_raised_inside() -> None:
     assert issubclass(transom.Killed, BaseException) and not issubclass(transom.Killed, Exception)
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_kill_storm(rng: random.Random) -> None:
     """Killing thousands of waiting processes at once, each linked to its neighbour: one DOWN each."""

@@ -186,6 +186,7 @@ async def test_link_to_the_dead_while_trapping_is_a_message() -> None:
     assert list(info(current_pid(), "links")) == []
 
 
+@pytest.mark.race
 @in_node()
 async def test_link_racing_with_the_end(rng: random.Random) -> None:
     """link(Dead): the race of link() with the end of its target gives exactly one message, its reason or noproc."""
@@ -200,6 +201,7 @@ async def test_link_racing_with_the_end(rng: random.Random) -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_no_exit_message_after_unlink(rng: random.Random) -> None:
     """After unlink() returns, no exit signal due to that link takes effect; one already converted to a message stays in the
@@ -223,6 +225,7 @@ async def test_no_exit_message_after_unlink(rng: random.Random) -> None:
     print(f"exit messages that were ahead of unlink: {seen}")
 
 
+@pytest.mark.race
 @in_node()
 async def test_no_exit_signal_takes_effect_after_unlink(rng: random.Random) -> None:
     """After unlink() returns, no exit signal due to that link takes effect: a process that does not trap outlives it."""
@@ -268,6 +271,7 @@ async def links_at_random(seed: int, owner: Pid) -> None:
     raise Stop("bye")
 
 
+@pytest.mark.race
 @in_node()
 async def test_both_ends_agree_about_the_link(rng: random.Random) -> None:
     """Protocol that makes it race-free: per-link local record {peer, active?, unlink_id}; however link() and unlink() of
@@ -294,6 +298,7 @@ async def test_both_ends_agree_about_the_link(rng: random.Random) -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_unlink_and_link_again_leaves_one_working_link(rng: random.Random) -> None:
     """UNLINK_ID received -> drop record only if active; ACK with equal id drops an inactive record; any other ACK is
@@ -310,6 +315,7 @@ async def test_unlink_and_link_again_leaves_one_working_link(rng: random.Random)
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_spawn_link_is_atomic_for_a_trapping_parent() -> None:
     """spawn_link is atomic: no window where the child died unlinked."""
@@ -324,6 +330,7 @@ async def test_spawn_link_is_atomic_for_a_trapping_parent() -> None:
         assert not pids
 
 
+@pytest.mark.race
 @in_node()
 async def test_spawn_link_is_atomic_for_a_plain_parent() -> None:
     """spawn_link is atomic: no window where the child died unlinked."""
@@ -343,6 +350,7 @@ async def test_spawn_link_is_atomic_for_a_plain_parent() -> None:
         assert await reason_of(ref) == ("boom", n)
 
 
+@pytest.mark.race
 @in_node()
 async def test_spawn_link_child_never_outlives_a_killed_parent(rng: random.Random) -> None:
     """spawn_link is atomic: no window where the parent died and the child did not hear of it. (The node must be empty at
@@ -384,6 +392,7 @@ async def test_link_of_a_process_that_was_linked_to_many() -> None:
     assert await all_down(refs) == ["normal"] * 2_000
 
 
+@pytest.mark.race
 @in_node()
 async def test_down_and_exit_of_one_process_both_arrive() -> None:
     """Links and monitors are separate: a process that is both gets both, once."""

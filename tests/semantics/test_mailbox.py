@@ -31,6 +31,7 @@ async def test_oldest_acceptable_message_first() -> None:
     assert [await take(), await take()] == [2, "b"]
 
 
+@pytest.mark.race
 @in_node()
 async def test_random_selective_receive_equals_a_list(rng: random.Random) -> None:
     """Selective receive: first message any clause accepts is removed, skipped ones keep order: against a plain list."""
@@ -176,6 +177,7 @@ async def test_the_scan_restarts_after_a_timeout() -> None:
     assert [await take() for _ in range(100)] == list(range(100))
 
 
+@pytest.mark.race
 @in_node()
 async def test_messages_that_arrive_during_a_scan_are_seen(rng: random.Random) -> None:
     """The scan resumes at new arrivals: none is missed while it is under way."""
@@ -261,6 +263,7 @@ async def test_timeout_zero_tries_every_queued_message_once() -> None:
         await receive(timeout=0)
 
 
+@pytest.mark.race
 @in_node()
 async def test_timeout_zero_sees_signals_already_delivered() -> None:
     """`after 0`: signals already delivered are tried, too."""
@@ -339,6 +342,7 @@ async def test_timeout_is_never_early(seconds: float) -> None:
         assert time.monotonic() - before >= seconds
 
 
+@pytest.mark.race
 @in_node()
 async def test_timeout_races_with_a_message(rng: random.Random) -> None:
     """A message that arrives as the timeout fires is received or stays: it is never lost, and the timer leaves nothing."""
@@ -445,6 +449,7 @@ async def test_a_fresh_ref_does_not_hide_older_messages() -> None:
     assert await take(first) == (first, 1)
 
 
+@pytest.mark.race
 @in_node()
 async def test_random_refs_equal_a_list(rng: random.Random) -> None:
     """Ref-marker optimisation is invisible: random sends and receives by old and fresh refs against a plain list."""

@@ -136,6 +136,7 @@ async def test_monitor_of_itself() -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_a_monitor_racing_with_the_end(rng: random.Random) -> None:
     """Dead target: DOWN with noproc; whatever the race, a monitor gives exactly one DOWN."""
@@ -148,6 +149,7 @@ async def test_a_monitor_racing_with_the_end(rng: random.Random) -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_no_down_after_demonitor_with_flush(rng: random.Random) -> None:
     """demonitor(ref): after it returns no NEW DOWN is delivered; [flush] also removes one already queued; [flush, info] tells
@@ -164,6 +166,7 @@ async def test_no_down_after_demonitor_with_flush(rng: random.Random) -> None:
     print(f"cancelled in time: {cancelled}")
 
 
+@pytest.mark.race
 @in_node()
 async def test_demonitor_tells_whether_it_was_in_time(rng: random.Random) -> None:
     """[info] -> false if it had fired/was unknown: without flush, exactly the monitors that were not cancelled in time have
@@ -459,6 +462,7 @@ async def test_reply_demonitor_ends_with_down() -> None:
     assert unalias(ref) is False
 
 
+@pytest.mark.race
 @in_node()
 async def test_reply_demonitor_race_gives_one_of_both(rng: random.Random) -> None:
     """reply_demonitor: the first reply or DOWN removes both monitor and alias, so of a reply and an end exactly one is
@@ -488,6 +492,7 @@ async def late_server() -> None:
     send(ref, ("reply", ref))
 
 
+@pytest.mark.race
 @in_node()
 async def test_a_late_reply_after_a_timeout_is_harmless(rng: random.Random) -> None:
     """This is what makes a late reply after a call timeout harmless; thousands of calls that time out at random moments

@@ -289,6 +289,7 @@ async def test_reductions_are_charged_for_runtime_operations() -> None:
         assert await take() == n
 
 
+@pytest.mark.race
 @in_node(schedulers=1)
 async def test_a_process_that_always_has_mail_gives_way() -> None:
     """Every runtime operation is a yield point: two processes that keep each other busy do not starve a third."""

@@ -146,6 +146,7 @@ async def test_an_answer_counts_once() -> None:
     assert await take(ref) == transom.Down(ref, pid, "normal")
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_races_of_readiness_and_timeout_leave_nothing() -> None:
     silence()

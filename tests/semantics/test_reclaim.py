@@ -444,6 +444,7 @@ async def test_the_figures_tell() -> None:
     assert gc_info()["collections"] == gc_info()["program"]
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_threads_that_walk_through_it_see_it_whole(rng: Any) -> None:
     """Processes publish circles they hold and end, while plain threads walk through those: nothing is ever cleared

@@ -175,6 +175,7 @@ async def test_in_a_dynamic_supervisor() -> None:
     await close(ref)
 
 
+@pytest.mark.race
 @in_node()
 async def test_calling_off_races_with_the_delay(rng: random.Random) -> None:
     """However the two meet, a terminated child stays terminated, and none is started twice."""

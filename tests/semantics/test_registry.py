@@ -161,6 +161,7 @@ async def test_listeners_hear_of_every_change() -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_one_wins_and_the_dead_are_out_before_their_monitors_fire() -> None:
     r, me = Registry(), current_pid()
@@ -222,6 +223,7 @@ async def test_monitoring_groups() -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_a_monitor_misses_nothing_and_doubles_nothing() -> None:
     g, me = Groups("raced"), current_pid()

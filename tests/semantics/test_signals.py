@@ -58,6 +58,7 @@ async def sends_two_and_ends(owner: Pid, turns: int) -> None:
     send(owner, ("b", me))
 
 
+@pytest.mark.race
 @in_node()
 async def test_down_never_overtakes_a_message(rng: random.Random) -> None:
     """Only ordering promise: signals from A to B keep A's send order. 20,000 rounds "send a, send b, exit": DOWN never
@@ -133,6 +134,7 @@ async def sees_every_kind(seed: int) -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_order_holds_across_all_kinds(rng: random.Random) -> None:
     """Signals from A to B keep A's send order, across ALL kinds (message, link, unlink, monitor, demonitor, exit, down,
@@ -150,6 +152,7 @@ async def answers_who_is_tied(owner: Pid) -> None:
         send(owner, (message, owner in mine["links"], owner in mine["monitored_by"]))
 
 
+@pytest.mark.race
 @in_node()
 async def test_a_message_after_a_signal_finds_it_done() -> None:
     """Signals from A to B keep A's send order across all kinds: whoever reads a message sent after a link, unlink, monitor
@@ -178,6 +181,7 @@ async def counts_up(owner: Pid, pid: Pid, name: str, ref: Ref, count: int, seed:
     send(owner, ("counted", current_pid()))
 
 
+@pytest.mark.race
 @in_node()
 async def test_order_holds_whichever_address_was_used(rng: random.Random) -> None:
     """The promise holds whichever address was used (pid, registered name, alias). So pid/name/alias sends must feed ONE
@@ -209,6 +213,7 @@ async def named_talker(owner: Pid, name: str, turns: int) -> None:
     send(owner, ("b", name))
 
 
+@pytest.mark.race
 @in_node()
 async def test_order_holds_for_monitors_placed_by_name(rng: random.Random) -> None:
     """The promise holds for monitors placed by name (monitor_named_order_*)."""
@@ -304,6 +309,7 @@ async def registered_then_ends(name: str, turns: int) -> None:
     spin(turns)
 
 
+@pytest.mark.race
 @in_node()
 async def test_the_name_is_gone_before_down_and_link_exit(rng: random.Random) -> None:
     """Before link-exit, DOWN and is_process_alive replies are sent, the dying process's name registrations are already
@@ -326,6 +332,7 @@ async def test_the_name_is_gone_before_down_and_link_exit(rng: random.Random) ->
         transom.unregister(name)
 
 
+@pytest.mark.race
 @in_node()
 async def test_is_alive_and_info_after_kill_see_it_dead(rng: random.Random) -> None:
     """is_process_alive(P) and process_info(P) after exit(P, kill) by the same caller see it dead (the request queues
@@ -344,6 +351,7 @@ async def test_is_alive_and_info_after_kill_see_it_dead(rng: random.Random) -> N
         assert pid not in transom.processes()
 
 
+@pytest.mark.race
 @in_node()
 async def test_is_alive_after_any_deadly_signal_sees_it_dead(rng: random.Random) -> None:
     """The request queues behind the exit: so it is for every exit signal that ends its receiver."""
@@ -366,6 +374,7 @@ async def test_no_back_pressure_on_local_sends() -> None:
     assert await reason_of(ref) == "normal"
 
 
+@pytest.mark.race
 @in_node()
 async def test_info_requests_queue_behind_messages() -> None:
     """Signals from A to B keep A's send order, also alive/process_info requests: the count includes what the caller sent
@@ -378,6 +387,7 @@ async def test_info_requests_queue_behind_messages() -> None:
     assert await reason_of(ref) == "killed"
 
 
+@pytest.mark.race
 @in_node()
 async def test_the_first_of_two_pending_exits_wins(rng: random.Random) -> None:
     """Two pending exits: the first wins."""
@@ -394,6 +404,7 @@ async def test_the_first_of_two_pending_exits_wins(rng: random.Random) -> None:
         assert await reason_of(ref) == "first"
 
 
+@pytest.mark.race
 @in_node()
 async def test_many_senders_lose_and_double_nothing(rng: random.Random) -> None:
     """No promise between different senders; nothing is lost or doubled, each sender's own order is kept."""
@@ -428,6 +439,7 @@ async def pongs(rounds: int) -> None:
         send(sender, n)
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_no_wake_up_is_lost() -> None:
     """Signals are received at any time: a process that has just gone to sleep is woken by a message. Both sides sleep
@@ -439,6 +451,7 @@ async def test_no_wake_up_is_lost() -> None:
         assert await all_down([first, second]) == ["normal", "normal"]
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_no_wake_up_is_lost_after_a_spawn() -> None:
     """Signals are received at any time: a process that was just made is run, and its end wakes who waits for it. A wake-up
@@ -458,6 +471,7 @@ async def test_messages_to_self_arrive_in_order() -> None:
     assert [await receive(timeout=0) for _ in range(1_000)] == list(range(1_000))
 
 
+@pytest.mark.race
 @in_node()
 async def test_exit_signal_and_message_keep_their_order() -> None:
     """Signals from A to B keep A's send order: a trapping receiver sees exit signals and messages as they were sent."""

@@ -82,6 +82,7 @@ async def test_spawn_passes_arguments(body: Any) -> None:
     assert (await take(Down)).reason == "normal"
 
 
+@pytest.mark.race
 @in_node()
 async def test_spawn_monitor_returns_pid_and_ref() -> None:
     """spawn_monitor -> (Pid, Ref): the DOWN of that ref comes, however fast the child ends."""
@@ -237,6 +238,7 @@ async def test_arguments_that_do_not_fit() -> None:
     assert isinstance(reason, transom.Crash) and isinstance(reason.exception, TypeError)
 
 
+@pytest.mark.race
 @in_node()
 async def test_many_processes_at_once() -> None:
     """Processes are cheap: tens of thousands live, each answers, each ends."""
@@ -256,6 +258,7 @@ async def test_many_processes_at_once() -> None:
     await until(lambda: len(processes()) == 1)
 
 
+@pytest.mark.race
 @in_node()
 async def test_pids_are_not_used_again_soon() -> None:
     """A pid names one process: that of a dead one is not alive again, though its slot is used again."""
@@ -365,6 +368,7 @@ async def test_any_process_may_register_and_unregister_another() -> None:
     send(pid, "go")
 
 
+@pytest.mark.race
 @in_node()
 async def test_the_name_goes_at_death() -> None:
     """auto-removed at death before DOWN: the next process takes it at once."""
@@ -379,6 +383,7 @@ async def test_the_name_goes_at_death() -> None:
         assert whereis("clerk") is None
 
 
+@pytest.mark.race
 @in_node()
 async def test_one_of_many_gets_a_name(rng: random.Random) -> None:
     """One pid per name, whoever asks at the same time."""
@@ -587,6 +592,7 @@ async def test_processes_lists_the_living() -> None:
         send(pid, "go")
 
 
+@pytest.mark.race
 @in_node()
 async def test_process_info_of_processes_in_every_state(rng: random.Random) -> None:
     """process_info: a list query is one atomic snapshot, also of a process that is running, ending or being killed."""

@@ -821,6 +821,7 @@ async def test_absolute_times() -> None:
     assert time.monotonic() >= start + 0.02, "never early"
 
 
+@pytest.mark.race
 @in_node()
 async def test_cancelled_timers_never_arrive() -> None:
     """Timers that are about to run out race with what cancels them."""
@@ -851,6 +852,7 @@ async def test_cancelled_timers_never_arrive() -> None:
     print(f"{fired} ran out in time")
 
 
+@pytest.mark.race
 @in_node()
 async def test_casts_and_state_changes_lose_nothing() -> None:
     """Many senders, postponing and changing at random: each event is handled once, in its sender's order."""

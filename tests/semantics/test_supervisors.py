@@ -629,6 +629,7 @@ def test_reports(caplog: pytest.LogCaptureFixture) -> None:
 # -- races ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.race
 @in_node()
 async def test_terminate_child_races_with_its_crash(rng: random.Random) -> None:
     """After terminate_child the child is stopped, whichever came first, and stays so."""
@@ -648,6 +649,7 @@ async def test_terminate_child_races_with_its_crash(rng: random.Random) -> None:
             assert not is_alive(m[2])
 
 
+@pytest.mark.race
 @in_node()
 async def test_the_parent_ends_while_children_crash(rng: random.Random) -> None:
     """Whatever happens at that moment, nothing is left alive."""
@@ -674,6 +676,7 @@ async def test_the_parent_ends_while_children_crash(rng: random.Random) -> None:
                 break
 
 
+@pytest.mark.race
 @in_node()
 async def test_a_child_is_killed_while_it_is_stopped(rng: random.Random) -> None:
     """A child that dies while being terminated."""

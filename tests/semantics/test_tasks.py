@@ -145,6 +145,7 @@ async def test_a_crash_ends_the_owner_and_the_other_way_round() -> None:
     assert (await reason_of(ref), await reason_of(task)) == ("owner ends", "owner ends")
 
 
+@pytest.mark.race
 @in_node()
 async def test_await_in_time(rng: random.Random) -> None:
     """A late value vanishes, whenever it comes."""
@@ -259,6 +260,7 @@ async def test_shutdown_after_a_timeout() -> None:
     assert messages() == []
 
 
+@pytest.mark.race
 @in_node()
 async def test_shutdown_races_with_the_value(rng: random.Random) -> None:
     trap_exit(True)
@@ -454,6 +456,7 @@ async def test_timeouts_in_a_stream() -> None:
     assert messages() == []
 
 
+@pytest.mark.race
 @in_node()
 async def test_leaving_a_stream_ends_its_tasks(rng: random.Random) -> None:
     """Halting the consumer kills the rest and leaves no messages."""
@@ -572,6 +575,7 @@ async def test_streams_under_a_supervisor() -> None:
     await nothing()
 
 
+@pytest.mark.race
 @in_node()
 async def test_the_owner_ends_before_the_task_begins(rng: random.Random) -> None:
     """A task of a supervisor whose owner is gone does not wait for ever."""

@@ -113,6 +113,7 @@ async def test_read_timer_leaves_the_timer() -> None:
     assert await take() == "tick"
 
 
+@pytest.mark.race
 @in_node()
 async def test_nothing_comes_after_a_cancel_in_time(rng: random.Random) -> None:
     """After cancel returns an integer the message will not arrive; after false it may already be in the mailbox (test for
@@ -298,6 +299,7 @@ async def test_cancel_timer_wants_a_timer() -> None:
             read_timer(bad)  # type: ignore[arg-type]
 
 
+@pytest.mark.race
 @in_node()
 async def test_set_and_cancel_leave_nothing(rng: random.Random) -> None:
     """cancel_timer: thousands of timers set and cancelled at random leave none behind."""

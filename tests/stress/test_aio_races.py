@@ -69,6 +69,7 @@ async def test_ten_thousand_at_once() -> None:
     await until(loops_are_idle)
 
 
+@pytest.mark.race
 @in_node()
 async def test_kill_at_any_moment() -> None:
     rng = random.Random(7)
@@ -95,6 +96,7 @@ async def test_kill_at_any_moment() -> None:
     await until(lambda: balance.begun == balance.ended)
 
 
+@pytest.mark.race
 @in_node()
 async def test_time_out_against_completion() -> None:
     rng = random.Random(11)
@@ -131,6 +133,7 @@ class Nest(transom.Agent, loop=True):
         return rounds
 
 
+@pytest.mark.race
 @in_node(check=False)
 async def test_killing_agents_on_the_loop_at_any_moment() -> None:
     rng = random.Random(13)

@@ -17,6 +17,7 @@ from transom import Pid, current_pid, exit, kill, link, receive, send, spawn, sp
 pytestmark = pytest.mark.stress
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_ring() -> None:
     """A token goes round 1,000 processes, several at once; each hop is a wake-up of a sleeping process."""
@@ -42,6 +43,7 @@ async def test_ring() -> None:
     assert await take() == "end"
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_fan_in_and_out() -> None:
     """200 senders to one receiver, which answers each: every request is answered once, in the sender's order."""
@@ -134,6 +136,7 @@ async def test_everybody_linked_to_everybody() -> None:
         assert {reason for _, _, reason in heard} <= {"boom", "normal"}
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_timers_under_load() -> None:
     """Thousands of sleeps and timeouts beside work on every slot: all of them end."""
@@ -313,6 +316,7 @@ def test_new_code_under_load(script: Callable[..., Any]) -> None:
     assert done.stdout == "done\n"
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_names_under_contention(rng: random.Random) -> None:
     """Names registered, sent to, monitored and dropped by many at once: a message by name reaches one that had the name."""
@@ -346,6 +350,7 @@ async def test_names_under_contention(rng: random.Random) -> None:
     assert transom.processes() == [me]
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_a_process_with_a_hundred_thousand_monitors() -> None:
     """One process watched a hundred thousand times ends: every Down comes, others keep going meanwhile."""

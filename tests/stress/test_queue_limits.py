@@ -36,6 +36,7 @@ async def pours(to: transom.Pid, owner: transom.Pid, rounds: int, seed: int) -> 
     send(owner, ("poured", rounds - refused))
 
 
+@pytest.mark.race
 @pytest.mark.parametrize("on_full", ["drop", "reject", "wait"])
 @pytest.mark.parametrize("max_queue", [1, 7])
 def test_in_is_out_and_dropped(on_full: Any, max_queue: int, rng: random.Random, node: Any) -> None:
@@ -71,6 +72,7 @@ def test_in_is_out_and_dropped(on_full: Any, max_queue: int, rng: random.Random,
     node(main, schedulers=2)
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_kill_storm_among_waiting_senders() -> None:
     """Senders die while they wait, receivers die while they are waited for: everybody comes to an end."""
@@ -97,6 +99,7 @@ async def test_kill_storm_among_waiting_senders() -> None:
         assert await all_down([ref]) == ["killed"]
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_threads_and_processes_share_one_bounded_queue() -> None:
     rounds = scaled(200)

@@ -34,6 +34,7 @@ async def counts(t: Table, each: int, keys: int) -> None:
             t.update_counter(i % keys, [(1, 5), (1, -5)], (0, 0))
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_counters_of_all_schedulers_add_up() -> None:
     for kind in ("set", "ordered_set"):
@@ -45,6 +46,7 @@ async def test_counters_of_all_schedulers_add_up() -> None:
             t.drop()
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_a_table_is_gone_when_its_owner_is_down() -> None:
     """Writers, readers and walkers at work while the owner is killed: each sees rows, then NoTable for ever."""
@@ -93,6 +95,7 @@ async def test_a_table_is_gone_when_its_owner_is_down() -> None:
         assert await all_down(users) == ["normal"] * 3
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_giving_away_races_with_death() -> None:
     """The table ends with whoever owns it at the end; a giver that is told "no process" still has it."""
@@ -131,6 +134,7 @@ async def test_giving_away_races_with_death() -> None:
         assert t.info() is None
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_an_heir_gets_it_or_it_goes() -> None:
     me = current_pid()
@@ -166,6 +170,7 @@ async def test_an_heir_gets_it_or_it_goes() -> None:
                 pass
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_nobody_sees_half_of_a_list() -> None:
     """One process moves money by inserting two rows at once; readers read one and then the other, in both orders."""
@@ -190,6 +195,7 @@ async def test_nobody_sees_half_of_a_list() -> None:
         assert await all_down(refs) == ["normal"] * 3
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_walks_see_what_stays_exactly_once() -> None:
     for kind in KINDS:
@@ -223,6 +229,7 @@ async def test_walks_see_what_stays_exactly_once() -> None:
         assert walks
 
 
+@pytest.mark.race
 @in_node(schedulers=2)
 async def test_a_model_of_a_set() -> None:
     """Owners of disjoint keys work side by side, each against a dict of its own."""

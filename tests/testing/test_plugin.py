@@ -366,3 +366,56 @@ def test_the_entry_point_imports_nothing_of_the_package() -> None:
         "assert not loaded, loaded\n"
     )
     subprocess.run([sys.executable, "-c", check], check=True, timeout=50)
+
+
+def test_a_deterministic_test_tells_its_seed_and_replays(ran: Any) -> None:
+    source = """\
+import random
+
+@pytest.mark.transom(deterministic=True)
+async def test_fails_by_seed():
+    await transom.sleep(3600)
+    assert random.random() is None
+"""
+    result = ran(source, failed=1)
+    seed = next(line.rsplit("=")[-1] for line in result.outlines if "to run it again: --transom-seed=" in line)
+    again = ran(source, f"--transom-seed={seed}", failed=1)
+
+    def value(out: Any) -> str:
+        return next(line for line in out.outlines if line.startswith("E") and "is None" in line)
+
+    assert value(again) == value(result)
+
+
+def test_a_test_runs_under_schedules_and_a_failing_one_replays(ran: Any) -> None:
+    source = """\
+async def says(to, word):
+    transom.send(to, word)
+
+@pytest.mark.transom(schedules=50, strategy="pct")
+async def test_order():
+    for word in ("a", "b"):
+        transom.spawn_link(says, transom.current_pid(), word)
+    assert await transom.receive(str) == "a"
+    assert await transom.receive(str) == "b"
+
+@pytest.mark.transom(schedules=5)
+def test_plain():
+    transom.send(transom.current_pid(), 1)
+    assert transom.sync.receive(int) == 1
+"""
+    result = ran(source, passed=1, failed=1)
+    schedule = next(line.rsplit("=")[-1] for line in result.outlines if line.startswith("schedule "))
+    ran(source, f"--transom-seed={schedule}", "-k", "order", failed=1)
+    ran(source, "--transom-schedules=1", "-k", "plain", passed=1)
+
+
+def test_seeds_and_strategies_that_are_none_are_named(ran: Any) -> None:
+    source = """\
+@pytest.mark.transom(schedules=5, strategy="luck")
+async def test_one():
+    pass
+"""
+    ran(source, failed=1).stdout.fnmatch_lines(["*strategy must be one of*luck*"])
+    result = ran(source, "--transom-seed=luck", failed=1)
+    result.stdout.fnmatch_lines(["*--transom-seed: *luck*neither a seed nor a schedule*"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -103,15 +104,10 @@ def _search(
     item: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], node: Node
 ) -> None:
     __tracebackhide__ = True
-    if inspect.iscoroutinefunction(function) or needed(kwargs):
+    async def steps() -> Any:
+        return await call(function, args, kwargs)
 
-        async def body() -> Any:
-            return await call(function, args, kwargs)
-    else:
-
-        def body() -> Any:
-            return function(*args, **kwargs)
-
+    body = steps if inspect.iscoroutinefunction(function) or needed(kwargs) else partial(function, *args, **kwargs)
     try:
         search = explore(
             body,
