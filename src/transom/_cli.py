@@ -131,13 +131,13 @@ def _run(target: str, args: list[str], **options: Any) -> int:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from transom.evals import _command  # here: programs that are run do not pay for it
+    from transom.evals import _command, _values  # here: programs that are run do not pay for it
 
     try:
         return _command.run(options, _load_suite)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ValueError, OSError) as problem:
+    except (ValueError, OSError, _values.MissingExtra) as problem:
         raise NotRunnable(str(problem)) from problem
 
 
