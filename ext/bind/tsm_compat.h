@@ -71,6 +71,18 @@ tsm_is_detached(PyThreadState* ts)
 #endif
 }
 
+/* Would whoever stops the world wait for ts? With a GIL nobody does. */
+static inline bool
+tsm_holds_world(PyThreadState* ts)
+{
+#ifdef Py_GIL_DISABLED
+    return !tsm_is_detached(ts);
+#else
+    (void)ts;
+    return false;
+#endif
+}
+
 /* Does ts execute Python code? Ask it to merge reference counts, which is harmless when
  * there are none; only code in the evaluation loop answers by clearing the bit. */
 static inline void

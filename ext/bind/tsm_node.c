@@ -66,7 +66,9 @@ thread_end(tsm_worker_t* w)
     tsm_reclaim_thread_end(w);
     thread_forget(py);
     PyThreadState_Clear(py->ts);
+    tsm_mutex_lock(&w->lock); /* against holds */
     tsm_store_release(&w->py, NULL); /* release: as in thread_begin. */
+    tsm_mutex_unlock(&w->lock);
     PyThreadState_DeleteCurrent();
     PyMem_RawFree(py);
 }
@@ -95,6 +97,13 @@ detached(tsm_worker_t* w)
 {
     tsm_pyworker_t* py = tsm_load_acquire(&w->py); /* acquire: pairs with thread_begin. */
     return py != NULL && tsm_is_detached(py->ts);
+}
+
+static bool
+holds(tsm_worker_t* w)
+{
+    tsm_pyworker_t* py = tsm_load_acquire(&w->py); /* acquire: pairs with thread_begin. */
+    return py != NULL && tsm_holds_world(py->ts);
 }
 
 static void
@@ -136,6 +145,7 @@ static const tsm_sched_hooks_t sched_hooks = {
     .safepoint = safepoint,
     .pending = pending,
     .detached = detached,
+    .holds = holds,
     .run = tsm_body_run,
     .release = tsm_body_release,
     .taken = tsm_reds_taken,
@@ -348,6 +358,14 @@ py_exit_reason(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     return Py_NewRef(dead ? (PyObject*)p->exit_term : Py_None);
 }
 
+/* _left_behind() -> bool: a thread of a node that was stopped still sits in native code, and whoever stops the world
+ * would wait for it. */
+static PyObject*
+py_left_behind(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    return PyBool_FromLong(!tsm_bind.forked && tsm_sched_left_any());
+}
+
 static PyObject*
 py_is_running(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
@@ -454,5 +472,6 @@ PyMethodDef tsm_node_methods[] = {
     {"_forked", py_forked, METH_NOARGS, NULL},
     {"_exit_reason", py_exit_reason, METH_NOARGS, NULL},
     {"_is_running", py_is_running, METH_NOARGS, NULL},
+    {"_left_behind", py_left_behind, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -315,7 +315,7 @@ tsm_reds_native(void)
 void
 tsm_reds_tick(uint64_t now_ns)
 {
-    bool python = false, native = false;
+    bool python = false, native = tsm_sched_left_any();
     tsm_io_tick();
     tsm_mutex_lock(&tsm_sched.pool_lock);
     tsm_worker_t* w = tsm_sched.all;

@@ -479,6 +479,10 @@ join_worker(tsm_worker_t* w, uint64_t deadline_ns)
     if (tsm_load_acquire(&w->a_ended) == 0) { /* acquire: as above. */
         leave_behind(w);
         tsm_thread_detach(&w->os_thread);
+        tsm_mutex_lock(&tsm_sched.pool_lock);
+        w->all_next = tsm_sched.left;
+        tsm_sched.left = w;
+        tsm_mutex_unlock(&tsm_sched.pool_lock);
         return false;
     }
     tsm_thread_join(&w->os_thread);
@@ -487,6 +491,31 @@ join_worker(tsm_worker_t* w, uint64_t deadline_ns)
     tsm_sched.spare = w;
     tsm_mutex_unlock(&tsm_sched.pool_lock);
     return true;
+}
+
+/* Does a thread that was left behind hold up whoever stops the world? Of those that came
+ * home meanwhile the structs are used again. */
+bool
+tsm_sched_left_any(void)
+{
+    bool holds = false;
+    tsm_mutex_lock(&tsm_sched.pool_lock);
+    tsm_worker_t** at = &tsm_sched.left;
+    while (*at != NULL && !holds) {
+        tsm_worker_t* w = *at;
+        if (tsm_load_acquire(&w->a_ended) != 0) { /* acquire: pairs with its last store. */
+            *at = w->all_next;
+            w->all_next = tsm_sched.spare;
+            tsm_sched.spare = w;
+            continue;
+        }
+        tsm_mutex_lock(&w->lock);
+        holds = tsm_sched.hooks.holds(w);
+        tsm_mutex_unlock(&w->lock);
+        at = &w->all_next;
+    }
+    tsm_mutex_unlock(&tsm_sched.pool_lock);
+    return holds;
 }
 
 bool

@@ -79,6 +79,7 @@ typedef struct tsm_sched_hooks {
     void (*safepoint)(tsm_worker_t* w); /* attached, no process */
     bool (*pending)(tsm_worker_t* w);   /* any thread: is interpreter work waiting for it? */
     bool (*detached)(tsm_worker_t* w);  /* any thread: does it wait in a blocking call? */
+    bool (*holds)(tsm_worker_t* w);     /* any, under w->lock: must who stops the world wait for it? */
     /* attached, inside the runtime; the body runs between tsm_user_begin and _end */
     enum tsm_run (*run)(tsm_worker_t* w, tsm_proc_t* p);
     /* attached: drops what the binding keeps in p */
@@ -120,6 +121,7 @@ typedef struct tsm_sched {
     /* under pool_lock */
     tsm_worker_t* pool;
     tsm_worker_t* all;
+    tsm_worker_t* left;  /* outlive their node in native code; in no other list */
     tsm_worker_t* spare; /* structs whose thread ended; never freed: stale pointers */
     uint32_t worker_count;
     tsm_event_t monitor_event;
@@ -202,6 +204,8 @@ tsm_charge(tsm_worker_t* w, int32_t reds)
 int tsm_sched_start(uint32_t slots, uint32_t max_tokens, const tsm_sched_hooks_t* hooks);
 /* Sends the workers home. True: all ended within timeout_ns; the rest is left to itself. */
 bool tsm_sched_stop(int64_t timeout_ns);
+/* One of that rest holds up whoever stops the world. */
+bool tsm_sched_left_any(void);
 void tsm_ready_any(tsm_proc_t* p);             /* hooks.ready */
 void tsm_poke_any(tsm_proc_t* p, uint32_t status); /* hooks.poke */
 /* Into the queue of a slot the caller holds, or with NULL where all slots look. */

@@ -6,6 +6,7 @@ SystemExit chooses its own.
 """
 
 import argparse
+import atexit
 import difflib
 import importlib
 import importlib.util
@@ -18,9 +19,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import transom
+from transom import _core
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -38,11 +40,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     try:
         if options.command == "eval":
-            return _eval(options)
-        return _run(options.target, options.args, schedulers=options.schedulers, name=options.name)
+            status = _eval(options)
+        else:
+            status = _run(options.target, options.args, schedulers=options.schedulers, name=options.name)
     except NotRunnable as problem:
         print(f"transom: {problem}", file=sys.stderr)
-        return USAGE_ERROR
+        status = USAGE_ERROR
+    if argv is None and _core._left_behind():
+        _leave_now(status)
+    return status
+
+
+def _leave_now(status: int) -> NoReturn:
+    """End although a thread sits in native code: the interpreter's own way out would wait for it."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,13 +131,13 @@ def _run(target: str, args: list[str], **options: Any) -> int:
 
 
 def _eval(options: argparse.Namespace) -> int:
-    from transom.evals import _command  # here: programs that are run do not pay for it
+    from transom.evals import _command, _values  # here: programs that are run do not pay for it
 
     try:
         return _command.run(options, _load_suite)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ValueError, OSError) as problem:
+    except (ValueError, OSError, _values.MissingExtra) as problem:
         raise NotRunnable(str(problem)) from problem
 
 

@@ -29,6 +29,7 @@ PRESSURE = 0.85  # of the machine's memory in use by this program
 LOOKS = 4  # looks in a row that must find the node idle
 RECENT = 1000  # pauses remembered
 
+_taken = False  # between take_over and give_back
 _was_enabled = False
 _froze = False
 _live = 0  # containers alive after the last collection, about
@@ -47,21 +48,30 @@ _recent: deque[float] = deque(maxlen=RECENT)
 
 def take_over() -> None:
     """Called by start: no automatic collections; what exists already is not looked at again until stop."""
-    global _was_enabled, _froze, _live, _explained, _processes, _grown, _switches, _quiet, _total, _longest
+    global _live, _explained, _processes, _grown, _switches, _quiet, _total, _longest
+    _live = _explained = _processes = _grown = _switches = _quiet = 0
+    _total = _longest = 0.0
+    _count.clear()
+    _recent.clear()
+    if not _taken:  # else the last node left a thread behind, and has not given it back yet
+        _take()
+
+
+def _take() -> None:
+    global _taken, _was_enabled, _froze
+    _taken = True
     _was_enabled = gc.isenabled()
     gc.disable()
     _froze = gc.get_freeze_count() == 0
     if _froze:
         gc.freeze()
-    _live = _explained = _processes = _grown = _switches = _quiet = 0
-    _total = _longest = 0.0
-    _count.clear()
-    _recent.clear()
     gc.callbacks.append(_note)
 
 
 def give_back() -> None:
     """Called by stop: as it was before start, unless the program changed it meanwhile."""
+    global _taken
+    _taken = False
     if _note in gc.callbacks:
         gc.callbacks.remove(_note)
     if _froze:

@@ -26,6 +26,7 @@ _HOME = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 _lock = threading.Lock()
 _tool: int | None = None  # under _lock; set once
+_active = False  # events are on; changed by start and stop, one at a time
 _done: set[str] = set()  # modules instrumented; under _lock
 _pending: list[CodeType] = []  # agent code whose events wait for a good moment; append and pop are atomic
 _included: set[str] = set()  # paths; under _lock
@@ -119,13 +120,17 @@ def _watch_value(value: object, agent: bool, module: str, seen: set[int]) -> Non
             for member in tuple(value.__dict__.values()):
                 _watch_value(member, agent, module, seen)
     for fn in found:
-        if type(fn) is FunctionType and is_agent_file(fn.__code__.co_filename) == agent:
+        if type(fn) is not FunctionType or is_agent_file(fn.__code__.co_filename) != agent:
+            continue
+        if agent and _core._left_behind():
+            _pending.append(fn.__code__)
+        else:
             _watch(fn.__code__, agent)
 
 
 def activate() -> None:
     """Claim a tool id (once) and watch all code from now on. Called on the starting thread."""
-    global _tool
+    global _tool, _active
     with _lock:
         if _tool is None:
             _tool = _claim()
@@ -135,7 +140,9 @@ def activate() -> None:
                 _done.add(name)
                 if is_agent_file(path):
                     _watch_module(module, True)
-        _monitoring.set_events(_tool, _monitoring.events.PY_START)
+        if not _active:  # else an earlier node left a thread behind, for which this would wait
+            _monitoring.set_events(_tool, _monitoring.events.PY_START)
+        _active = True
 
 
 def _claim() -> int:
@@ -152,6 +159,8 @@ def _claim() -> int:
 
 def deactivate() -> None:
     """Stop looking at new code; what is known goes on counting, at 10 ns an event."""
+    global _active
+    _active = False
     if _tool is not None:
         _monitoring.set_events(_tool, 0)
 

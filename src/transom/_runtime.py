@@ -41,6 +41,7 @@ _lock = threading.Lock()  # one start or stop at a time
 
 STOP_SECONDS = 5.0
 GRACE_SECONDS = 1.0
+SETTLE_SECONDS = 0.05  # between two looks for threads left behind
 MAX_SCHEDULERS = 256
 MAX_PROCESSES = 1 << 27
 MAX_PROCESSES_DEFAULT = 1_048_576
@@ -202,7 +203,9 @@ def stop(timeout: float | None = None) -> None:
 
     Args:
         timeout: Seconds it may take in all, default 5. Threads that sit in native code longer are left to
-            themselves, named in a warning to the logger ``transom``; they end when their call returns.
+            themselves, named in a warning to the logger ``transom``; they end when their call returns. Until then
+            the interpreter's automatic collection stays off, and the interpreter waits for them when the program
+            ends: all that stops the world does. ``os._exit`` does not.
 
     Raises:
         NotRunning: No node is running.
@@ -225,12 +228,40 @@ def stop(timeout: float | None = None) -> None:
         ended = _core._stop(min(GRACE_SECONDS, seconds / 2), seconds)
         _isolated_pool.close()
         loops_ended = _loop_thread.stop_all(max(seconds / 2, 0.1))
-        _instrument.deactivate()
-        _gc.give_back()
+        _settle()
     if not loops_ended:
         _log.warning("stop: an event loop is blocked by what runs on it; its thread is left behind")
     if not ended:
         _log.warning("stop: some threads are still in native code after %.1f s; they are left behind", seconds)
+
+
+_settles_later = False  # under _lock
+
+
+def _settle() -> None:
+    """Give back events and collection. Stops the world, so not while a thread left behind would hold that up.
+
+    Caller holds _lock.
+    """
+    global _settles_later
+    if not _core._left_behind():
+        _instrument.deactivate()
+        _gc.give_back()
+    elif not _settles_later:
+        _settles_later = True
+        threading.Thread(target=_settle_when_home, name="transom-settle", daemon=True).start()
+
+
+def _settle_when_home() -> None:
+    global _settles_later
+    while True:
+        time.sleep(SETTLE_SECONDS)
+        with _lock:
+            if _core._is_running() or not _core._left_behind():
+                _settles_later = False
+                if not _core._is_running():  # else the stop of that node does it
+                    _settle()
+                return
 
 
 def _at_exit() -> None:

@@ -155,6 +155,22 @@ PERSONAL = [
     ("us_ssn", "123-45-6789"),
     ("ip_address", "203.0.113.7"),
     ("phone", "+49 30 1234567"),
+    ("phone", "0171 23456789"),
+    ("phone", "030/1234567"),
+    ("credit_card", "4111\u00a01111\u00a01111\u00a01111"),
+    ("credit_card", "3782 822463 10005"),
+    ("phone", "+49\u00a030\u202f1234567"),
+]
+BESIDE = [
+    ("credit_card", "4111 1111 1111 1111", "{} 123"),
+    ("credit_card", "4111 1111 1111 1111", "{} 12/26"),
+    ("credit_card", "4111-1111-1111-1111", "{}-123"),
+    ("credit_card", "4111 1111 1111 1111", "123 {}"),
+    ("credit_card", "4111111111111111", "{} 12/26 123"),
+    ("credit_card", "4111 1111 1111 1111", "2026 11 24 10 20 {} 99 99"),
+    ("iban", "DE89 3704 0044 0532 0130 00", "{} ABC 12"),
+    ("phone", "+49 30 1234567", "{} 2026-11-24"),
+    ("phone", "0171 23456789", "{} 12 00 17"),
 ]
 HARMLESS = [
     "DE89 3704 0044 0532 0130 01",
@@ -165,6 +181,9 @@ HARMLESS = [
     "2026-11-24",
     "order 12345678",
     "300.300.300.300",
+    "0.12345678",
+    "2026-11-24 10",
+    "4111 1111 1111 1112 123",
 ]
 
 
@@ -177,13 +196,27 @@ def test_personal_data_is_found_and_not_shown(kind: str, text: str) -> None:
     assert not verdict.passed and text not in verdict.reason and found.masked in verdict.reason
 
 
+@pytest.mark.parametrize(("kind", "text", "beside"), BESIDE)
+def test_personal_data_is_found_beside_other_digits(kind: str, text: str, beside: str) -> None:
+    whole = f"It is {beside.format(text)}"
+    places = [(one.kind, whole[one.start : one.end]) for one in find_personal_data(whole)]
+    assert kind in dict(places) and any(text in found for _, found in places), places
+
+
+def test_neighbours_are_all_found() -> None:
+    for kind, text in (("iban", "DE89 3704 0044 0532 0130 00"), ("credit_card", "4111 1111 1111 1111")):
+        found = find_personal_data(" ".join([text] * 3))
+        assert [one.kind for one in found] == [kind] * 3
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_what_is_shaped_otherwise_is_left_alone(text: str) -> None:
     assert find_personal_data(f"It is {text} here") == []
 
 
 def test_finding_takes_linear_time_on_hostile_text() -> None:
-    for hostile in ("1 " * 50_000, "a@" * 50_000, "a." * 50_000 + "@", "DE12" + " A" * 50_000, "+" * 100_000):
+    for hostile in ("1 " * 50_000, "a@" * 50_000, "a." * 50_000 + "@", "DE12" + " A" * 50_000, "+" * 100_000,
+                    "4 " * 50_000, "3 " * 50_000, "0 1" * 30_000, "a@b.cc " * 30_000):
         find_personal_data(hostile)  # the time limit of the test is the assertion
 
 

@@ -66,19 +66,72 @@ def test_cases_from_json_and_csv(tmp_path: Path) -> None:
     [
         ("a.jsonl", '{"input": 1}\n{"x": 1}', r"a\.jsonl:2: it has no input"),
         ("a.jsonl", "{", r"a\.jsonl:1: no JSON"),
-        ("a.jsonl", '{"input": 1, "checks": {"contain": "x"}}', "no check 'contain'; there are contains"),
-        ("a.jsonl", '{"input": 1, "checks": {"equals": {"texts": "x"}}}', "check 'equals'"),
-        ("a.jsonl", '{"input": 1, "checks": 3}', "checks must be"),
+        ("a.jsonl", '{"input": 1, "checks": {"contain": "x"}}', r"a\.jsonl:1: field 'checks': 'contain': there is no such check; there are contains"),
+        ("a.jsonl", '{"input": 1, "checks": {"equals": {"texts": "x"}}}', "field 'checks': 'equals'"),
+        ("a.jsonl", '{"input": 1, "checks": 3}', "field 'checks' must be"),
         ("a.jsonl", '{"id": "x", "input": 1}\n{"id": "x", "input": 1}', "already"),
         ("a.json", '{"input": 1}', "must be a list"),
-        ("a.csv", "input\na,b\n", "more columns"),
-        ("a.yaml", "", "files .jsonl, .json and .csv"),
+        ("a.csv", "input\na,b\n", r"a\.csv:2: it has more columns"),
+        ("a.csv", "input,checks\na,\nb,{\n", r"a\.csv:3: column checks: no JSON"),
+        ("a.csv", "input,checks\n\"a\nb\",{\n", r"a\.csv:3: column checks"),
+        ("a.csv", "input,who,who\na,b,c\n", r"a\.csv:1: the column 'who' stands there twice"),
+        ("a.csv", 'input\n"a"b\n', r"a\.csv:2: no CSV"),
+        ("a.csv", "input\n" + "a" * 140_000, r"a\.csv:2: no CSV: field larger"),
+        ("a.yaml", "", "files .jsonl, .json and .csv; YAML is not read"),
+        ("a.jsonl", '{"input": 1, "checks": {"matches": "("}}', r"a\.jsonl:1: field 'checks': 'matches': missing \)"),
+        ("a.jsonl", '{"input": 1, "checks": {"judged": ""}}', r"a\.jsonl:1: field 'checks': 'judged'"),
+        ("a.jsonl", '{"input": 1, "tool_calls": [{}]}', r"a\.jsonl:1: field 'tool_calls' must be"),
+        ("a.jsonl", '{"input": 1, "tool_calls": [{"name": "f", "arguments": "{}"}]}', "field 'tool_calls' must be"),
+        ("a.jsonl", '{"input": 1, "tool_calls": {}}', "field 'tool_calls' must be"),
+        ("a.jsonl", '{"input": 1, "output": 5}', r"a\.jsonl:1: field 'output' must be a text, not 5"),
+        ("a.jsonl", '{"input": 1, "output": 5, "tool_calls": [{"name": "f"}]}', "field 'output' must be a text, not 5"),
+        ("a.jsonl", '{"input": 1, "context": 5}', "field 'context' must be a text or a list of texts, not 5"),
+        ("a.jsonl", '{"input": 1, "tags": [5]}', "field 'tags' must be"),
+        ("a.jsonl", '{"input": 1, "metadata": []}', "field 'metadata' must be an object"),
+        ("a.jsonl", '{"input": 1, "id": true}', "field 'id' must be"),
+        ("a.jsonl", '{"input": 1}\n{"input": "' + "\udcff" + '"}', r"a\.jsonl:2: it is no UTF-8: byte 0xff"),
     ],
 )
 def test_what_is_no_case_is_named(tmp_path: Path, name: str, text: str, told: str) -> None:
-    (tmp_path / name).write_text(text)
+    (tmp_path / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match=told):
         load_cases(tmp_path / name)
+
+
+def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:
+    text = "one\u2028two\u0085three\x1cfour"
+    (tmp_path / "cases.jsonl").write_bytes(f'{{"input": "{text[:9]}"}}\r\n{{"input": 2}}\n'.encode())
+    assert [case.input for case in load_cases(tmp_path / "cases.jsonl")] == [text[:9], 2]
+
+
+def test_a_context_of_several_texts_in_csv(tmp_path: Path) -> None:
+    (tmp_path / "cases.csv").write_text('input,context\na,"[""b"", ""c""]"\nd,[e\n')
+    assert [case.context for case in load_cases(tmp_path / "cases.csv")] == [("b", "c"), ("[e",)]
+
+
+@pytest.mark.parametrize("source", [5, {"input": 1}, b"cases.jsonl", None])
+def test_what_is_neither_a_file_nor_cases_is_refused(source: Any) -> None:
+    with pytest.raises(TypeError, match=r"load_cases\(\) takes"):
+        load_cases(source)
+    with pytest.raises(TypeError, match="cases must be"):
+        Suite(name="s", cases=source)
+
+
+def test_a_data_set_without_cases_makes_no_test_that_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "cases.jsonl").write_text("\n")
+    with pytest.raises(ValueError, match="has no cases"):
+        parametrize(tmp_path / "cases.jsonl")
+    with pytest.raises(ValueError, match="with the tag 'x'"):
+        parametrize([1, 2], tag="x")
+
+
+def test_cases_of_python_are_checked_as_well() -> None:
+    for fields, told in (({"output": 5}, "output must be"), ({"context": 5}, "context must be texts"),
+                         ({"tags": [5]}, "tags must be texts"), ({"metadata": 1}, "metadata must be")):
+        with pytest.raises(TypeError, match=told):
+            Case(input=1, **fields)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="text must be"):
+        Output(5)  # type: ignore[arg-type]
 
 
 @parametrize([{"input": "a", "id": "first"}, {"input": "b"}])
@@ -199,6 +252,38 @@ def test_subjects_are_not_copied() -> None:
         assert report.passed, report.to_text()
 
 
+def test_a_subject_may_give_a_coroutine() -> None:
+    async def later(text: str) -> str:
+        return text + "!"
+
+    assert run_suite(Suite(name="s", cases=["a"], subject=lambda text: later(text), checks=[equals("a!")])).passed
+
+
+def test_cases_that_can_be_gone_through_once_serve_every_run() -> None:
+    suite = Suite(name="s", cases=(n for n in (1, 2)), subject=echo, checks=[contains("echo")])
+    assert [len(run_suite(suite.options(repeats=n)).results) for n in (1, 2)] == [2, 2]
+
+
+@pytest.mark.skipif(sys._is_gil_enabled(), reason="native code keeps the GIL")
+def test_a_match_that_does_not_end_is_its_own_cases_failure() -> None:
+    """In a program of its own: the thread goes on with the match, and the interpreter would wait for it at its end.
+
+    That the node's stop does not wait, either: test_the_command_ends_while_a_match_does_not.
+    """
+    code = (
+        "import os, transom\n"
+        "from transom.evals import Suite, matches, run_suite\n"
+        "cases = ['a' * 50 + '!', *['good'] * 9]\n"  # 2 to the power of 50 steps
+        "suite = Suite(name='s', cases=cases, subject=str, checks=[matches('^(a+)+$|good')], timeout=0.5)\n"
+        "transom.start()\n"
+        "report = run_suite(suite)\n"
+        "print([result.passed for result in report.results].count(True), report.results[0].problems, flush=True)\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.strip() == "9 ['not done within 0.5 s']", done.stderr
+
+
 def test_results_come_as_they_are_there_and_errors_of_the_listener_are_raised() -> None:
     seen: list[CaseResult] = []
     suite = Suite(name="s", cases=[1, 2], subject=echo, checks=[contains("echo")])
@@ -272,6 +357,40 @@ def test_reports_hold_whatever_outputs_hold(tmp_path: Path) -> None:
         report.write(tmp_path / "r.pdf")
 
 
+def test_a_report_in_the_place_of_another_is_its_owners_alone(tmp_path: Path) -> None:
+    report = run_suite(evil_suite())
+    for path in (tmp_path / "r.json", tmp_path / "r.txt"):
+        path.write_text("x" * 1_000_000)
+        path.chmod(0o644)
+        report.write(path)
+        assert os.stat(path).st_mode & 0o777 == 0o600 and "xxx" not in path.read_text()
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(ValueError, match="a folder is there"):
+        report.write(tmp_path / "folder.json")
+
+
+class Rude:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_reports_take_any_input(tmp_path: Path) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    inputs = [{("a", 1): {"b": b"c"}, None: 1}, float("nan"), loop, {3}, Rude(), "line " * 100_000]
+    call = transom.evals.ToolCall("f", {"x": {(1, 2): Rude()}})
+    cases = [Case(input=value, output=Output("o" * 100_000, (call,))) for value in inputs]
+    said = Check("mine", lambda output, case: (0.0, "r" * 100_000))
+    for redact in (None, len):
+        report = run_suite(Suite(name="s\x00", cases=cases, checks=[said], redact=redact and (lambda text: f"<{len(text)}>")))
+        data = json.loads(report.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        assert len(data["cases"]) == len(inputs)
+        ElementTree.fromstring(report.to_junit())
+        assert report.to_html() and len(report.to_text()) < 20_000
+    first = json.loads(run_suite(Suite(name="s", cases=cases[:1], checks=[said])).to_json())["cases"][0]
+    assert first["input"] == {"('a', 1)": {"b": "b'c'"}, "None": 1}
+
+
 def test_reports_can_be_without_texts() -> None:
     secret = "my number is 4711"
     call = Output(secret, (transom.evals.ToolCall("save", {"text": secret, "deep": [{"n": secret}], "times": 2}),))
@@ -291,11 +410,27 @@ judged = Suite(name="judged", cases=["a"], subject=lambda text: text, checks=[no
 def made():
     return suite.options(pass_rate=1.0)
 number = 3
+def answer(text): return text
+async def later(): return suite
+class Kind:
+    def __init__(self, text): pass
+"""
+WANTS = """
+from transom.evals import Endpoint, Suite, json_schema
+def asks(): return Endpoint("http://127.0.0.1:1/v1", "m")
+def checks(): return Suite(name="s", cases=["a"], subject=str, checks=[json_schema({})])
+def lines(): return Suite(name="s", cases=[{"input": 1, "checks": {"json_schema": {}}}], subject=str)
+"""
+STUCK = """
+from transom.evals import Suite, matches
+suite = Suite(name="s", cases=["a" * 50 + "!"], subject=str, checks=[matches("^(a+)+$")], timeout=0.5)
 """
 
 
 def command(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
     (place / "prog.py").write_text(PROGRAM)
+    (place / "wants.py").write_text(WANTS)
+    (place / "stuck.py").write_text(STUCK)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TRANSOM_JUDGE")}
     line = [sys.executable, "-m", "transom", "eval", *args]
     return subprocess.run(line, capture_output=True, text=True, timeout=50, cwd=place, env=environment, check=False)
@@ -323,6 +458,29 @@ def test_the_command_says_what_cannot_be_run(tmp_path: Path) -> None:
     assert done.returncode == 2 and "missing.jsonl" in done.stderr
     done = command(tmp_path, "prog:judged")
     assert done.returncode == 1 and "no judge is set up" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["answer", "later", "Kind"])
+def test_the_command_takes_suites_and_functions_that_give_them(tmp_path: Path, name: str) -> None:
+    done = command(tmp_path, f"prog.py:{name}")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "not a Suite or a function without arguments that gives one" in done.stderr and name in done.stderr
+
+
+def test_the_command_names_the_extra_that_is_missing(tmp_path: Path) -> None:
+    for name in ("httpx", "jsonschema"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('not here')")
+    for name in ("asks", "checks", "lines"):
+        done = command(tmp_path, f"wants.py:{name}")
+        assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+        assert "pip install transom[evals]" in done.stderr
+
+
+@pytest.mark.skipif(sys._is_gil_enabled(), reason="native code keeps the GIL")
+def test_the_command_ends_while_a_match_does_not(tmp_path: Path) -> None:
+    done = command(tmp_path, "stuck.py", "--report", "r.json", "--quiet")
+    assert done.returncode == 1 and "not done within 0.5 s" in done.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["passed"] is False
 
 
 def test_nobody_pays_for_evaluations_who_does_not_use_them() -> None:

@@ -6,6 +6,7 @@ Exit status: 0 when every suite passes, 1 when one fails, 2 when the target cann
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -24,11 +25,7 @@ def run(options: argparse.Namespace, load: Callable[[str], Any]) -> int:
     Raises:
         ValueError: The target is no suite, or an option does not fit.
     """
-    suite = load(options.target)
-    if callable(suite) and not isinstance(suite, Suite):
-        suite = suite()
-    if not isinstance(suite, Suite):
-        raise ValueError(f"{options.target} is {type(suite).__name__!r}, not a Suite or a function that gives one.")
+    suite = _suite(load(options.target), options.target)
     changes = {name: getattr(options, name) for name in ("concurrency", "repeats", "pass_rate")}
     suite = suite.options(**{name: value for name, value in changes.items() if value is not None})
     if options.redact:
@@ -41,6 +38,24 @@ def run(options: argparse.Namespace, load: Callable[[str], Any]) -> int:
     for path in options.report:
         report.write(path)
     return 0 if report.passed else 1
+
+
+def _suite(found: Any, target: str) -> Suite:
+    """The suite that the target names, or that the function there gives."""
+    told = "not a Suite or a function without arguments that gives one"
+    if not isinstance(found, Suite) and callable(found):
+        try:
+            inspect.signature(found).bind()
+        except TypeError as problem:
+            raise ValueError(f"{target} is a function that takes arguments ({problem}), {told}.") from None
+        except ValueError:
+            pass  # some written in C do not tell
+        if inspect.iscoroutinefunction(found):
+            raise ValueError(f"{target} is a coroutine function, {told}.")
+        found = found()
+    if not isinstance(found, Suite):
+        raise ValueError(f"{target} is {type(found).__name__!r}, {told}.")
+    return found
 
 
 def _reported(suite: Suite, options: argparse.Namespace) -> Report:

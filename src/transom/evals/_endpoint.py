@@ -12,6 +12,8 @@ import os
 import random
 import time
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -19,6 +21,7 @@ from weakref import WeakKeyDictionary
 from transom import sync
 from transom._aio import aio
 from transom.evals._rate import RateLimit
+from transom.evals._values import MissingExtra
 
 type Reply = tuple[int, str | None, Any]
 
@@ -32,7 +35,9 @@ KEY = "TRANSOM_JUDGE_KEY"
 
 TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 30.0  # of our own choice
+LONGEST_WANTED = 300.0  # which an endpoint may ask for
+SHOWN = 300  # characters of an error's text
 TOO_LONG = 8 * 1024 * 1024
 AGAIN = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
@@ -58,11 +63,14 @@ class Endpoint:
         model: The model. None: the environment's TRANSOM_JUDGE_MODEL.
         key_variable: The environment variable that has the key; where it is not set, no key is sent.
         timeout: Seconds for each request, > 0.
-        tries: How often a request is sent while the endpoint is busy or out of reach, at least 1.
+        tries: How often a request is sent while the endpoint is busy or out of reach, at least 1. Between two it waits
+            as long as the endpoint says (Retry-After, seconds or a date, five minutes at most), else 0.5 s and then
+            twice as long each time, 30 s at most.
         rate: Requests a minute; None: no limit.
 
     Raises:
         ValueError: No URL or model, or an argument out of range.
+        TypeError: A rate that is none.
         ImportError: ``transom[evals]``, which brings httpx, is not installed.
     """
 
@@ -91,12 +99,14 @@ class Endpoint:
         if type(tries) is not int or tries < 1:
             raise ValueError(f"Endpoint: tries must be an int of 1 or more, not {tries!r}")
         self.tries = tries
+        if rate is not None and not isinstance(rate, int | float | RateLimit):
+            raise TypeError(f"Endpoint: rate must be requests a minute or a RateLimit, not {rate!r}")
         self._key_variable = key_variable
         self._rate = RateLimit(rate) if isinstance(rate, int | float) else rate
         try:
             import httpx
         except ImportError:
-            raise ImportError("an Endpoint needs the library httpx: pip install transom[evals]") from None
+            raise MissingExtra("an Endpoint needs the library httpx: pip install transom[evals]") from None
         self._http: Any = httpx
         self._timeout = timeout
         self._context = httpx.create_ssl_context()  # takes long to make; all clients share it
@@ -130,7 +140,7 @@ class Endpoint:
             text = None
         if not isinstance(text, str):
             raise EndpointError(f"{self.url}: the answer has no choices[0].message.content")
-        return text
+        return self._clean(text)
 
     def embed(self, texts: list[str]) -> list[list[float]]:
         """The embedding of each text. Blocks the calling thread.
@@ -157,15 +167,17 @@ class Endpoint:
                     status, pause, value = aio(self._once_on_loop(path, body)).result()
                 else:
                     status, pause, value = self._once(path, body)
-            except self._http.TransportError as error:
-                if left == 0:
+            except self._http.LocalProtocolError:  # its text may quote headers
+                raise EndpointError(f"{self.url}: the request cannot be sent as HTTP") from None
+            except (self._http.HTTPError, self._http.InvalidURL) as error:
+                if left == 0 or not isinstance(error, self._http.TransportError):
                     raise EndpointError(self._clean(f"{self.url}: {type(error).__name__}: {error}")) from None
                 pause = None
             else:
                 if status < 300:
                     return value
                 if status not in AGAIN or left == 0:
-                    raise EndpointError(self._clean(f"{self.url}: status {status}: {value}"), status)
+                    raise EndpointError(f"{self.url}: status {status}: {value}", status)
             _pause(self.tries - left, pause)
         raise AssertionError("unreachable")
 
@@ -200,8 +212,14 @@ class Endpoint:
         return self._read(answer, data)
 
     def _headers(self) -> dict[str, str]:
-        key = os.environ.get(self._key_variable)
+        key = self._key()
+        if not (key.isascii() and key.isprintable()):
+            raise EndpointError(f"{self._key_variable}: the key has characters that HTTP cannot carry; it is not sent")
         return {"authorization": f"Bearer {key}"} if key else {}
+
+    def _key(self) -> str:
+        """The key; a file's last line end, which is no part of it, taken off."""
+        return os.environ.get(self._key_variable, "").strip()
 
     def _add(self, data: bytearray, piece: bytes) -> None:
         data += piece
@@ -211,7 +229,7 @@ class Endpoint:
     def _read(self, answer: Any, data: bytearray) -> Reply:
         """Status, Retry-After, and the value; of an error: the beginning of its text."""
         if answer.status_code >= 300:
-            return answer.status_code, answer.headers.get("retry-after"), data[:300].decode(errors="replace")
+            return answer.status_code, answer.headers.get("retry-after"), self._clean(data.decode(errors="replace"))[:SHOWN]
         try:
             return answer.status_code, None, json.loads(data)
         except (ValueError, RecursionError):
@@ -219,18 +237,26 @@ class Endpoint:
 
     def _clean(self, text: str) -> str:
         """The text without the key, which an endpoint may have sent back."""
-        key = os.environ.get(self._key_variable)
+        key = self._key()
         return text.replace(key, "<redacted>") if key else text
 
 
 def _pause(tried: int, wanted: str | None) -> None:
-    seconds = PAUSE_SECONDS * 2 ** (tried - 1) * random.uniform(0.5, 1.5)
-    if wanted is not None:
+    asked = None if wanted is None else retry_after(wanted)
+    own = PAUSE_SECONDS * 2 ** (tried - 1) * random.uniform(0.5, 1.5)
+    _sleep(min(own, LONGEST_PAUSE) if asked is None else min(asked, LONGEST_WANTED))
+
+
+def retry_after(text: str) -> float | None:
+    """The seconds of a header Retry-After, which has seconds or a date. None: neither."""
+    try:
+        seconds = float(text)
+    except ValueError:
         try:
-            seconds = max(0.0, float(wanted))
-        except ValueError:
-            pass  # a date: the pause of our own
-    _sleep(min(seconds, LONGEST_PAUSE))
+            seconds = (parsedate_to_datetime(text).replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _sleep(seconds: float) -> None:

@@ -6,6 +6,8 @@ import json
 from html import escape
 from typing import TYPE_CHECKING
 
+from transom.evals._report import plain, shown
+
 if TYPE_CHECKING:
     from transom.evals._report import CaseResult, Report, Try
 
@@ -50,7 +52,7 @@ def page(report: Report) -> str:
 
 
 def _case(result: CaseResult, *, is_open: bool) -> str:
-    head = result.input if isinstance(result.input, str) else repr(result.input)
+    head = shown(result.input)
     tries = "" if len(result.tries) == 1 else f" ({result.pass_rate:.0%} of {len(result.tries)} tries)"
     return (
         f"<details{' open' if is_open else ''}><summary><span class={_class(result.passed)}>{_word(result.passed)}"
@@ -64,7 +66,7 @@ def _try(one: Try) -> str:
     if one.output is not None:
         parts.append(f"<pre>{_text(one.output.text)}</pre>")
         for call in one.output.tool_calls:
-            arguments = json.dumps(dict(call.arguments), default=repr, ensure_ascii=False)
+            arguments = json.dumps(plain(call.arguments), ensure_ascii=False)
             parts.append(f"<pre>{_text(call.name)} {_text(arguments)}</pre>")
     rows = "".join(
         f"<tr><td class={_class(v.passed)}>{_word(v.passed)}<td>{_text(v.check)}<td class=num>{v.score:.2f} of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -10,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from transom.evals._endpoint import Endpoint, EndpointError
-from transom.evals._rules import parse_json
+from transom.evals._endpoint import MODEL, URL, Endpoint, EndpointError
+from transom.evals._rules import FENCE, no_constant
 
 INSTRUCTIONS = (
     "You are a strict and fair judge of the output of another system. The user message is one JSON object: "
@@ -83,9 +84,9 @@ class Judge(Protocol):
 class NoJudge(RuntimeError):
     """A check wants a judge and none is set up."""
 
-    def __init__(self) -> None:
+    def __init__(self, problem: str = "no judge is set up") -> None:
         super().__init__(
-            "no judge is set up: give the check judge=, wrap the test in use_judge(...), or set TRANSOM_JUDGE_URL and "
+            f"{problem}: give the check judge=, wrap the test in use_judge(...), or set TRANSOM_JUDGE_URL and "
             "TRANSOM_JUDGE_MODEL (and TRANSOM_JUDGE_KEY) in the environment"
         )
 
@@ -105,8 +106,10 @@ class ModelJudge:
         if endpoint is None:
             try:
                 endpoint = Endpoint()
-            except ValueError:
-                raise NoJudge() from None
+            except ValueError as problem:
+                if not os.environ.get(URL):
+                    raise NoJudge() from None
+                raise NoJudge(f"the environment's judge cannot be used ({problem})") from None
         self.endpoint = endpoint
         self.options = {"temperature": 0, **options}
 
@@ -134,34 +137,83 @@ class ModelJudge:
             answer = self.endpoint.chat(messages, **self.options)
             judgement = read_judgement(answer)
         if judgement is None:
-            raise EndpointError(f"{self.endpoint.url}: the judge's answer cannot be read: {answer[:200]!r}")
+            raise EndpointError(
+                f"{self.endpoint.url}: the judge's answer cannot be read; it should be one object with one score from 0 "
+                f"to 1: {answer[:200]!r}"
+            )
         return judgement
 
 
-OBJECT = re.compile(r"\{[^{}]*\}")
+THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+OPENING = re.compile(r'\{(\s*["}])?')
+LOOKS = 200  # braces of one answer that are looked at
 
 
 def read_judgement(text: str) -> Judgement | None:
-    """The judgement in a model's answer: JSON, fenced or not, words around it or not. None: there is none."""
-    for piece in (text, *reversed(OBJECT.findall(text))):
-        try:
-            value = parse_json(piece)
-            return Judgement(float(value["score"]), str(value.get("reason") or "no reason given"))
-        except (ValueError, TypeError, KeyError, AttributeError):
+    """The judgement in a model's answer: JSON, fenced or not, words around it or not.
+
+    None: there is none that is certain. What an answer quotes is no judgement of its own: objects within an object or a
+    text of it do not count, an object that is broken makes the whole answer unreadable, and so do two different scores.
+    """
+    answer = THOUGHTS.sub("", text, count=1) if text.lstrip().startswith("<think>") else text
+    fenced = FENCE.fullmatch(answer)
+    try:
+        found = [_judgement(value) for value in _objects(fenced[1] if fenced else answer) if "score" in value]
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return found[0] if found and len({one.score for one in found}) == 1 else None
+
+
+def _objects(text: str) -> list[dict[str, Any]]:
+    """The outermost JSON objects of a text.
+
+    Raises:
+        ValueError: Something begins as one and is none.
+    """
+    found = []
+    at = 0
+    for _ in range(LOOKS):
+        opening = OPENING.search(text, at)
+        if opening is None:
+            return found
+        if opening[1] is None:  # a brace of the prose
+            at = opening.end()
             continue
-    return None
+        value, at = DECODER.raw_decode(text, opening.start())
+        found.append(value)
+    raise ValueError("too many braces")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a field stands there twice")
+    return fields
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=no_constant)
+
+
+def _judgement(value: dict[str, Any]) -> Judgement:
+    score = value["score"]
+    if isinstance(score, str):
+        score = float(score)
+    return Judgement(score, str(value.get("reason") or "no reason given"))
 
 
 # -- which judge -------------------------------------------------------------------------------------------------------
 
 _lock = threading.Lock()
 _used: list[Judge] = []
-_default: ModelJudge | None = None
+_default: tuple[tuple[str | None, str | None], ModelJudge] | None = None  # what the environment named, and made of it
 
 
 @contextmanager
 def use_judge(judge: Judge) -> Iterator[Judge]:
     """Within the block, checks without a judge of their own ask this one: in all processes and threads.
+
+    Raises:
+        TypeError: It has no method ``judge``.
 
     Example:
         >>> from transom.evals import Judgement, assert_output, relevant, use_judge
@@ -170,6 +222,7 @@ def use_judge(judge: Judge) -> Iterator[Judge]:
         >>> with use_judge(Kind()):
         ...     assert_output("Rome.", relevant(), input="The capital of Italy?")
     """
+    demand_judge("use_judge()", judge)
     with _lock:
         _used.append(judge)
     try:
@@ -186,12 +239,29 @@ def judge_for(own: Judge | None) -> Judge:
     Raises:
         NoJudge: There is none.
     """
-    global _default
     if own is not None:
         return own
     with _lock:
         if _used:
             return _used[-1]
-        if _default is None:
-            _default = ModelJudge()
-        return _default
+    return environment_judge()
+
+
+def environment_judge() -> ModelJudge:
+    """The judge that the environment names now; the same one while it names the same.
+
+    Raises:
+        NoJudge: It names none.
+    """
+    global _default
+    named = (os.environ.get(URL), os.environ.get(MODEL))
+    with _lock:
+        if _default is None or _default[0] != named:
+            _default = (named, ModelJudge())
+        return _default[1]
+
+
+def demand_judge(what: str, judge: Any) -> None:
+    """Refuse what is no judge."""
+    if not callable(getattr(judge, "judge", None)):
+        raise TypeError(f"{what}: a judge has a method judge(question), not {judge!r}")

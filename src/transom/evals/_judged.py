@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from transom.evals._judge import Judge, Question, judge_for
+from transom.evals._judge import Judge, Judgement, Question, demand_judge, judge_for
 from transom.evals._values import ATTEMPT, Case, Check, Output
 
 THRESHOLD = 0.8
@@ -35,6 +35,8 @@ def judged(
     """
     if not isinstance(criterion, str) or not criterion.strip():
         raise TypeError(f"{name}: the criterion must be a text, not {criterion!r}")
+    if judge is not None:
+        demand_judge(name, judge)
     own = None if context is None else (context,) if isinstance(context, str) else tuple(context)
 
     def ask(output: Output, case: Case) -> tuple[float, str]:
@@ -44,7 +46,10 @@ def judged(
         if "input" in needs and case.input is None:
             raise ValueError(f"{name}: there is no input to judge by; give input= or a case")
         question = Question(name, criterion, output.text, _text(case.input), texts, ATTEMPT.get())
-        judgement = judge_for(judge).judge(question)
+        asked = judge_for(judge)
+        judgement = asked.judge(question)
+        if not isinstance(judgement, Judgement):
+            raise TypeError(f"{name}: {asked!r} answered {judgement!r}; a judge answers with a Judgement")
         return judgement.score, judgement.reason
 
     return Check(name, ask, threshold)

@@ -32,7 +32,43 @@ class Finding:
     masked: str
 
 
+# A space or hyphen that does not break counts as one that does. One character each: places stay.
+PLAIN = str.maketrans("\u00a0\u2007\u202f\u2010\u2011\u2012\u2013", "   ----")
+
+# How cards begin, and how many digits they have: asked of what is a part of a longer run.
+CARD = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7]|35)\d{14}|3[47]\d{13}|3[0689]\d{12}|6\d{15,18}", re.ASCII
+)
+
+
+def _cards(text: str) -> Iterator[tuple[int, int]]:
+    """Where cards are in a run of digits and separators: the whole run, or groups of it (a date or another number may
+    stand beside a card)."""
+    if _luhn(text):
+        yield 0, len(text)
+        return
+    groups = list(GROUP.finditer(text))
+    first = 0
+    while first < len(groups):
+        end, digits = 0, ""
+        for last in range(first, min(first + 19, len(groups))):
+            digits += groups[last][0]
+            if len(digits) > 19:
+                break
+            if len(digits) >= 13 and CARD.fullmatch(digits) and _luhn(digits):
+                end = last + 1
+                break
+        if end:
+            yield groups[first].start(), groups[end - 1].end()
+        first = end or first + 1
+
+
+GROUP = re.compile(r"\d+")
+
+
 def _luhn(text: str) -> bool:
+    if len(text) > 2 * 19:
+        return False
     digits = [int(c) for c in text if c.isdigit()]
     if not 13 <= len(digits) <= 19 or len(set(digits)) == 1:
         return False
@@ -51,9 +87,12 @@ def _mod_97(text: str) -> bool:
 NO_PHONE = re.compile(r"\d{4}-\d{2}-\d{2}.*|\d{3}-\d{2}-\d{4}|\d{1,3}(?:\.\d{1,3}){3}")
 
 
+TRUNK = re.compile(r"0\d{1,5}[ /-]\d{3}")  # a prefix, and the number behind it
+
+
 def _phone(text: str) -> bool:
     digits = sum(c.isdigit() for c in text)
-    formed = text[0] in "+(" or sum(c in " -./" for c in text) >= 2
+    formed = text[0] in "+(" or sum(c in " -./" for c in text) >= 2 or TRUNK.match(text) is not None
     return formed and 8 <= digits <= 15 and NO_PHONE.fullmatch(text) is None
 
 
@@ -78,7 +117,7 @@ KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     ),
     "iban": (re.compile(r"(?<![A-Za-z0-9])[A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}(?![A-Za-z0-9])"), _mod_97),
     "us_ssn": (re.compile(r"(?<![\d-])\d{3}-\d{2}-\d{4}(?![\d-])"), _social),
-    "credit_card": (re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])"), _luhn),
+    "credit_card": (re.compile(r"(?<!\d)\d(?:[ -]?\d){12,}"), _luhn),
     "ip_address": (re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]*\d)"), _address),
     "phone": (re.compile(r"(?<![\w.+])(?:\+|\(|\d)[\d ()./-]{6,22}\d(?!\w)"), _phone),
 }
@@ -87,7 +126,7 @@ KINDS: dict[str, tuple[re.Pattern[str], Callable[[str], bool]]] = {
 def find_personal_data(text: str, kinds: Iterable[str] | None = None) -> list[Finding]:
     """The personal data in a text, in order of place.
 
-    E-mail addresses, telephone numbers (8 to 15 digits with ``+`` or separators), IBANs (checksum mod 97), credit cards
+    E-mail addresses, telephone numbers (8 to 15 digits with ``+``, a prefix that begins with 0, or separators), IBANs (checksum mod 97), credit cards
     (Luhn's checksum), social security numbers of the USA, IPv4 addresses but loopback. Names, street addresses and the
     like have no form and are not found; a number shaped like a telephone's is found although it is none.
 
@@ -107,23 +146,41 @@ def find_personal_data(text: str, kinds: Iterable[str] | None = None) -> list[Fi
     for kind in chosen:
         if kind not in KINDS:
             raise ValueError(f"there is no kind {kind!r} of personal data; there are {', '.join(KINDS)}")
+    plain = text.translate(PLAIN)
+    taken = bytearray(len(plain))
     found: list[Finding] = []
     for kind in (name for name in KINDS if name in chosen):
-        for finding in _found(kind, text):
-            if not any(finding.start < one.end and one.start < finding.end for one in found):
+        for finding in _found(kind, plain):
+            if taken.find(1, finding.start, finding.end) < 0:
+                taken[finding.start : finding.end] = b"\1" * (finding.end - finding.start)
                 found.append(finding)
     return sorted(found, key=lambda one: one.start)
 
 
 def _found(kind: str, text: str) -> Iterator[Finding]:
     pattern, is_one = KINDS[kind]
-    for match in pattern.finditer(text):
-        piece, end = match[0], match.end()
-        while not (good := is_one(piece)) and kind == "iban" and " " in piece:
-            piece = piece[: piece.rindex(" ")]  # a word in capitals may stand behind it
-            end = match.start() + len(piece)
-        if good:
-            yield Finding(kind, match.start(), end, f"{piece[:2]}...{piece[-2:]}")
+    at = 0
+    while (match := pattern.search(text, at)) is not None:
+        at = match.end()
+        if kind == "credit_card":
+            places = [(match.start() + start, match.start() + end) for start, end in _cards(match[0])]
+        else:
+            end = match.start() + len(_shortened(kind, match[0], is_one))
+            places = [(match.start(), end)] if end > match.start() else []
+            at = end if places else at  # another may begin in what was taken off
+        for start, end in places:
+            yield Finding(kind, start, end, f"{text[start : start + 2]}...{text[end - 2 : end]}")
+
+
+def _shortened(kind: str, piece: str, is_one: Callable[[str], bool]) -> str:
+    """The piece, or its beginning up to a space, that is one: a word in capitals may stand behind an IBAN, a date behind
+    a telephone number. Empty: none is."""
+    may_be_shorter = kind == "iban" or (kind == "phone" and piece[0] in "+(0")
+    while not is_one(piece):
+        if not may_be_shorter or " " not in piece:
+            return ""
+        piece = piece[: piece.rindex(" ")]
+    return piece
 
 
 def no_personal_data(*, allow: Iterable[str] = (), kinds: Iterable[str] | None = None) -> Check:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from transom.evals._report import Try
+from transom.evals._report import Try, shown
 from transom.evals._values import ToolCall
 
 type Redact = Callable[[str], str]
@@ -30,9 +30,9 @@ def redacted(one: Try, redact: Redact) -> Try:
 def redacted_value(value: Any, redact: Redact) -> Any:
     """A value of JSON's kind with its texts redacted; of any other value, its repr."""
     if isinstance(value, Mapping):
-        return {redact(key) if isinstance(key, str) else key: redacted_value(one, redact) for key, one in value.items()}
+        return {redact(shown(key)): redacted_value(one, redact) for key, one in value.items()}
     if isinstance(value, list | tuple):
         return [redacted_value(one, redact) for one in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    return redact(value if isinstance(value, str) else repr(value))
+    return redact(shown(value))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +15,9 @@ from xml.etree import ElementTree
 
 from transom.evals._values import Output, Verdict
 
+OWNER_ONLY = 0o600
+LINE = 500  # characters of a problem on a terminal
+DEEPEST = 50  # levels of a value in a report
 FORMS = (".json", ".xml", ".html", ".txt")
 
 
@@ -138,7 +143,7 @@ class Report:
 
     def to_json(self) -> str:
         """The report as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, default=repr) + "\n"
+        return json.dumps(plain(self.to_dict()), indent=2, ensure_ascii=False) + "\n"
 
     def to_junit(self) -> str:
         """The report as JUnit's XML, for CI servers: a test case for each case."""
@@ -149,7 +154,7 @@ class Report:
         suite = ElementTree.SubElement(
             top,
             "testsuite",
-            {"name": self.name, "time": f"{self.seconds:.3f}", **{k: str(v) for k, v in counts.items()}},
+            {"name": _xml(self.name), "time": f"{self.seconds:.3f}", **{k: str(v) for k, v in counts.items()}},
         )
         for result in self.results:
             attributes = {"classname": _xml(self.name), "name": _xml(result.id), "time": f"{result.seconds:.3f}"}
@@ -178,7 +183,7 @@ class Report:
                 continue
             tries = "" if len(result.tries) == 1 else f" ({result.pass_rate:.0%} of {len(result.tries)} tries passed)"
             lines.append(("FAILED", f"{result.id}{tries}: {_short(result.input)}"))
-            lines += [("      ", text) for problem in result.problems[:5] for text in problem.splitlines()[:5]]
+            lines += [("      ", _cut(text)) for problem in result.problems[:5] for text in problem.splitlines()[:5]]
         width = max((len(name) for name in self.checks()), default=0)
         for name, (passed, count, mean) in self.checks().items():
             lines.append(("check ", f"{name.ljust(width)}  {passed:>6,} of {count:,} passed, mean score {mean:.2f}"))
@@ -209,14 +214,20 @@ class Report:
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file, for its owner alone (mode 0600): ``.json``, ``.xml`` (JUnit), ``.html`` or ``.txt``.
 
+        A file that is there already is replaced, and made its owner's alone before anything is written.
+
         Raises:
             ValueError: Another kind of file, or no such folder.
+            OSError: It cannot be written, such as a file of somebody else.
         """
         where = report_path(path)
         forms = {".json": self.to_json, ".xml": self.to_junit, ".html": self.to_html, ".txt": self.to_text}
         text = forms[where.suffix]()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-        with open(os.open(where, flags, 0o600), "w", encoding="utf-8", errors="backslashreplace") as file:
+        flags = os.O_WRONLY | os.O_CREAT
+        with open(os.open(where, flags, OWNER_ONLY), "w", encoding="utf-8", errors="backslashreplace") as file:
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), OWNER_ONLY)
+            file.truncate(0)
             file.write(text)
 
 
@@ -231,6 +242,8 @@ def report_path(path: str | os.PathLike[str]) -> Path:
         raise ValueError(f"{where}: a report is written as {', '.join(FORMS)}")
     if not where.parent.is_dir():
         raise ValueError(f"{where}: there is no folder {where.parent}")
+    if where.is_dir():
+        raise ValueError(f"{where}: a folder is there already")
     return where
 
 
@@ -269,7 +282,30 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\t\n" else "\ufffd" for c in text)
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= LINE else f"{text[:LINE]}... ({len(text):,} characters)"
+
+
+def shown(value: Any) -> str:
+    """A text as it is, of anything else its repr."""
+    try:
+        return value if isinstance(value, str) else repr(value)
+    except Exception as error:  # an object of the user's: a report must not end by it
+        return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+
+
+def plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON can have it: what it has no word for becomes its repr, keys included."""
+    if value is None or isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if depth < DEEPEST and isinstance(value, Mapping):
+        return {shown(key): plain(one, depth + 1) for key, one in value.items()}
+    if depth < DEEPEST and isinstance(value, list | tuple):
+        return [plain(one, depth + 1) for one in value]
+    return shown(value)
+
+
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
+    text = shown(value)
     line = " ".join(text.split())
     return line if len(line) <= 100 else f"{line[:100]}..."

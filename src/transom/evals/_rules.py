@@ -53,7 +53,10 @@ def matches(pattern: str | re.Pattern[str], *, whole: bool = False) -> Check:
     """A regular expression is found in the output.
 
     Args:
-        pattern: As for ``re``; a slow one blocks nobody but its case, and that for as long as its timeout.
+        pattern: As for ``re``. In a suite a slow one fails its own case, at that case's timeout, and the others go on;
+            the match itself cannot be interrupted: its OS thread goes on at it until it is done (one of the node's
+            ``max_threads``, a core's time), and the suite's end waits up to five seconds for it. In a test without
+            a suite it blocks the test.
         whole: It must match the whole text.
 
     Raises:
@@ -121,14 +124,15 @@ def parse_json(text: str) -> Any:
         ValueError: It is none; NaN and Infinity are none, either.
     """
     fenced = FENCE.fullmatch(text)
-
-    def refuse(name: str) -> Any:
-        raise ValueError(f"{name} is no JSON")
-
     try:
-        return json.loads(fenced[1] if fenced else text, parse_constant=refuse)
+        return json.loads(fenced[1] if fenced else text, parse_constant=no_constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def no_constant(name: str) -> Any:
+    """For json: NaN and Infinity are refused."""
+    raise ValueError(f"{name} is no JSON")
 
 
 def _in(text: str, whole: str, ignore_case: bool) -> bool:

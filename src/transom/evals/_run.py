@@ -145,12 +145,18 @@ class Runner:
 
 def _asked(subject: Any, input: Any) -> Any:
     """What the subject puts out. What a coroutine raises comes here and is no crash of its process."""
+    later = subject
     if not (inspect.iscoroutinefunction(subject) or inspect.iscoroutinefunction(type(subject).__call__)):
-        return subject(input)
+        given = subject(input)
+        if not inspect.iscoroutine(given):
+            return given
+
+        def later(_: Any) -> Any:  # such as lambda text: answer(text)
+            return given
 
     async def asked() -> tuple[bool, Any]:  # a function is not copied; a callable object would be
         try:
-            return True, await subject(input)
+            return True, await later(input)
         except Exception as problem:
             return False, problem
 

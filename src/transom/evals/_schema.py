@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transom.evals._rules import parse_json
-from transom.evals._values import Case, Check, Output
+from transom.evals._values import Case, Check, MissingExtra, Output
 
 
 def json_schema(schema: dict[str, Any]) -> Check:
@@ -49,7 +49,9 @@ def _validator(schema: dict[str, Any]) -> Any:
             validator_for,
         )
     except ImportError:
-        raise ImportError("json_schema() needs the library jsonschema: pip install transom[evals]") from None
+        raise MissingExtra("json_schema() needs the library jsonschema: pip install transom[evals]") from None
+    if not isinstance(schema, dict | bool):
+        raise ValueError(f"json_schema(): it is no schema: {schema!r}")
     kind: Any = validator_for(schema, default=jsonschema.Draft202012Validator)
     try:
         kind.check_schema(schema)

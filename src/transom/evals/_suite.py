@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ class Suite:
 
     Attributes:
         name: Names it in reports.
-        cases: Cases, or a file of them; see ``load_cases``.
+        cases: Cases, or a file of them; see ``load_cases``. What can be gone through only once is made a tuple.
         subject: What is evaluated: called with a case's input, in a process of its own; coroutine function or plain
             function. Gives a str or an Output. None: every case has a recorded output.
         checks: Checks of every case, beside its own.
@@ -63,7 +63,15 @@ class Suite:
     redact: Callable[[str], str] | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.cases, str | os.PathLike):
+            if not isinstance(self.cases, Iterable) or isinstance(self.cases, Mapping | bytes):
+                raise TypeError(f"Suite {self.name!r}: cases must be a file, or cases in a list, not {self.cases!r}")
+            object.__setattr__(self, "cases", tuple(self.cases))
+        if isinstance(self.checks, Check) or not isinstance(self.checks, Iterable):
+            raise TypeError(f"Suite {self.name!r}: checks must be a list of checks, not {self.checks!r}")
         object.__setattr__(self, "checks", tuple(self.checks))
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"Suite: name must be a text, not {self.name!r}")
         for check in self.checks:
             if not isinstance(check, Check):
                 raise TypeError(f"Suite {self.name!r}: checks must be checks, not {check!r}")

@@ -12,6 +12,10 @@ from typing import Any
 ATTEMPT: ContextVar[int] = ContextVar("transom_evals_attempt", default=0)
 
 
+class MissingExtra(ImportError):
+    """A library that an extra of the package brings is not installed."""
+
+
 @dataclass(frozen=True)
 class ToolCall:
     """A call of a tool that a model asked for.
@@ -36,6 +40,11 @@ class Output:
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise TypeError(f"Output: text must be a str, not {self.text!r}")
+        object.__setattr__(self, "tool_calls", _tuple("Output: tool_calls", self.tool_calls, ToolCall))
 
     @staticmethod
     def of(value: Any) -> Output:
@@ -76,19 +85,31 @@ class Case:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if isinstance(self.context, str):
-            object.__setattr__(self, "context", (self.context,))
-        else:
-            object.__setattr__(self, "context", tuple(self.context))
-        if not all(isinstance(text, str) for text in self.context):
-            raise TypeError(f"Case {self.id or self.input!r}: context must be texts, not {self.context!r}")
-        object.__setattr__(self, "checks", tuple(self.checks))
-        object.__setattr__(self, "tags", (self.tags,) if isinstance(self.tags, str) else tuple(self.tags))
+        where = f"Case {self.id}" if self.id else "Case"
+        for name in ("context", "tags"):
+            given = getattr(self, name)
+            texts = (given,) if isinstance(given, str) else _tuple(f"{where}: {name}", given, str)
+            object.__setattr__(self, name, texts)
+        object.__setattr__(self, "checks", _tuple(f"{where}: checks", self.checks, Check))
         if isinstance(self.output, str):
             object.__setattr__(self, "output", Output(self.output))
-        for check in self.checks:
-            if not isinstance(check, Check):
-                raise TypeError(f"Case {self.id or self.input!r}: checks must be checks, not {check!r}")
+        if self.output is not None and not isinstance(self.output, Output):
+            raise TypeError(f"{where}: output must be a text or an Output, not {self.output!r}")
+        if not isinstance(self.metadata, Mapping):
+            raise TypeError(f"{where}: metadata must be an object, not {self.metadata!r}")
+
+
+KINDS = {"str": "texts", "Check": "checks", "ToolCall": "ToolCalls"}
+
+
+def _tuple(what: str, given: Any, kind: type[Any]) -> tuple[Any, ...]:
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | Mapping):
+        raise TypeError(f"{what} must be {KINDS[kind.__name__]}, not {given!r}")
+    all_ = tuple(given)
+    for one in all_:
+        if not isinstance(one, kind):
+            raise TypeError(f"{what} must be {KINDS[kind.__name__]}, not {one!r}")
+    return all_
 
 
 @dataclass(frozen=True)
