@@ -27,12 +27,15 @@ def redacted(one: Try, redact: Redact) -> Try:
     return replace(one, output=output, verdicts=verdicts, error=None if one.error is None else redact(one.error))
 
 
-def redacted_value(value: Any, redact: Redact) -> Any:
-    """A value of JSON's kind with its texts redacted; of any other value, its repr."""
-    if isinstance(value, Mapping):
-        return {redact(shown(key)): redacted_value(one, redact) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [redacted_value(one, redact) for one in value]
+DEEPEST = 50
+
+
+def redacted_value(value: Any, redact: Redact, depth: int = 0) -> Any:
+    """A value of JSON's kind with its texts redacted; of any other value, and of what lies deeper than DEEPEST, its repr."""
+    if isinstance(value, Mapping) and depth < DEEPEST:
+        return {redact(shown(key)): redacted_value(one, redact, depth + 1) for key, one in value.items()}
+    if isinstance(value, list | tuple) and depth < DEEPEST:
+        return [redacted_value(one, redact, depth + 1) for one in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     return redact(shown(value))
