@@ -170,7 +170,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
     Raises:
         ValueError: Something begins as one and is none.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     at = 0
     for _ in range(LOOKS):
         opening = OPENING.search(text, at)
