@@ -31,7 +31,7 @@ typedef struct {
 
 static PyTypeObject Array_Type;
 static uint32_t a_threads;
-static uint32_t a_used; /* an array was made in this program */
+static uint32_t a_arrays; /* that live */
 static _Thread_local uint32_t my_split __attribute__((tls_model("initial-exec"))); /* + 1 */
 
 static PyObject*
@@ -50,13 +50,14 @@ release(array_t* a)
 {
     if (tsm_sub_acq_rel(&a->a_refs, 1) == 1) { /* acq_rel: the last one frees. */
         free(a);
+        (void)tsm_sub_relaxed(&a_arrays, 1); /* relaxed: a count. */
     }
 }
 
 bool
 tsm_counters_used(void)
 {
-    return tsm_load_relaxed(&a_used) != 0; /* relaxed: as above. */
+    return tsm_load_relaxed(&a_arrays) != 0; /* relaxed: looked at between nodes. */
 }
 
 /* _array(size, signed, split) */
@@ -77,7 +78,7 @@ array_new(PyObject* Py_UNUSED(m), PyObject* args)
     if (a == NULL) {
         return PyErr_NoMemory();
     }
-    tsm_store_relaxed(&a_used, 1); /* relaxed: looked at between nodes, or by the one that made it. */
+    (void)tsm_add_relaxed(&a_arrays, 1); /* relaxed: a count. */
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
         tsm_det_share_any();
     }

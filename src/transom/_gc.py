@@ -10,10 +10,12 @@ by its own rules and the node keeps out of it. gc.disable() before start, or a f
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from transom import _core
@@ -32,6 +34,7 @@ RECENT = 1000  # pauses remembered
 _taken = False  # between take_over and give_back
 _was_enabled = False
 _froze = False
+_held = False  # between nodes, too: what is frozen stays so
 _live = 0  # containers alive after the last collection, about
 _explained = 0  # came with new processes since
 _processes = 0  # at the last look, like the next two
@@ -62,7 +65,7 @@ def _take() -> None:
     _taken = True
     _was_enabled = gc.isenabled()
     gc.disable()
-    _froze = gc.get_freeze_count() == 0
+    _froze = not _held and gc.get_freeze_count() == 0
     if _froze:
         gc.freeze()
     gc.callbacks.append(_note)
@@ -78,6 +81,22 @@ def give_back() -> None:
         gc.unfreeze()
     if _was_enabled:
         gc.enable()
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Around many short nodes: what exists now is frozen once, for that walks all of it. No node may be running."""
+    global _held
+    freeze = not _held and gc.get_freeze_count() == 0
+    if freeze:
+        gc.freeze()
+    before, _held = _held, True
+    try:
+        yield
+    finally:
+        _held = before
+        if freeze:
+            gc.unfreeze()
 
 
 def _note(phase: str, info: dict[str, int]) -> None:

@@ -153,11 +153,12 @@ def start(
         _core._start(slots, max_processes, max_threads, name if name is not None else "nonode")
         try:
             _instrument.activate()
+            _gc.take_over()
+            _isolated_pool.configure(workers)
         except BaseException:
             _core._stop(0.0, STOP_SECONDS)
+            _settle()
             raise
-        _gc.take_over()
-        _isolated_pool.configure(workers)
 
 
 def _check(what: str, value: int, low: int, high: int) -> int:
@@ -314,8 +315,8 @@ def _run_deterministic(
     error: BaseException | None = None
     replay.begin()
     try:
-        start(**options)
         try:
+            start(**options)
             _core.spawn(_entry(main, args, outcome))
             stalled = over = False
             ends = time.monotonic() + seconds if seconds is not None else None
@@ -328,7 +329,8 @@ def _run_deterministic(
                 error = _replay.Deadlock(_replay.who_waits())
         finally:
             _core._replay_close()
-            stop()
+            if _core._is_running():
+                stop()
     finally:
         replay.end()
     error = error or outcome.error

@@ -183,3 +183,34 @@ async def test_the_programs_own_collections() -> None:
     assert after["collections"] == before["collections"] + 1
     assert len(after["recent"]) == after["collections"]
     assert 0 < after["p50_seconds"] <= after["p999_seconds"] <= after["max_seconds"] <= after["total_seconds"]
+
+
+def test_held_freezes_once_for_many_nodes() -> None:
+    with _gc.held():
+        frozen = gc.get_freeze_count()
+        assert frozen > 0
+        for _ in range(2):
+            kept = [[] for _ in range(1000)]  # not frozen by the next start
+            transom.start(schedulers=1)
+            assert gc.get_freeze_count() <= frozen
+            transom.stop()
+            assert len(kept) == 1000
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_start_that_is_interrupted_leaves_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_gc, "take_over", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            transom.start(schedulers=1)
+        with pytest.raises(transom.NotRunning):
+            transom.stop()
+    assert gc.get_freeze_count() == 0
+    assert gc.isenabled()
+    transom.start(schedulers=1)
+    transom.stop()

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from transom import _core, _errors, _replay
+from transom import _core, _errors, _gc, _replay
 from transom.testing._context import Node
 from transom.testing._run import Run
 
@@ -251,7 +251,8 @@ def explore(
             tries = _by_priority(subject, seed)
         case _:
             tries = _all(subject, tree)
-    return _searched(subject, tries, tree, schedules, strategy == "exhaustive")
+    with _gc.held():
+        return _searched(subject, tries, tree, schedules, strategy == "exhaustive")
 
 
 def _searched(
