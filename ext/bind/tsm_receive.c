@@ -49,7 +49,7 @@ down_object(tsm_sig_t* msg, tsm_pid_t receiver)
 PyObject*
 tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver)
 {
-    if (msg->kind == TSM_SIG_MESSAGE || (msg->flags & TSM_SIGF_CONVERTED) != 0) {
+    if (tsm_sig_is_mail(msg->kind) || (msg->flags & TSM_SIGF_CONVERTED) != 0) {
         return msg->term;
     }
     PyObject* op = NULL;
@@ -66,6 +66,19 @@ tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver)
         msg->flags |= TSM_SIGF_CONVERTED;
     }
     return op;
+}
+
+void
+tsm_message_free(tsm_proc_t* p, tsm_sig_t* msg)
+{
+    if (TSM_LIKELY(msg->kind == TSM_SIG_MESSAGE)) {
+        tsm_sig_free(msg);
+    } else if (msg->kind == TSM_SIG_CALL) {
+        tsm_call_accept_owner(p, msg);
+    } else {
+        msg->term = NULL; /* the tag and name still go the ordinary way */
+        tsm_bury(msg);
+    }
 }
 
 /* ---- matching ---- */
@@ -175,12 +188,7 @@ take_match(tsm_proc_t* p)
     tsm_sig_t* msg = tsm_mailbox_take_owner(p, p->mb_save);
     PyObject* message = msg->term;
     p->mb_save = &p->mb_first;
-    if (msg->kind == TSM_SIG_MESSAGE) {
-        tsm_sig_free(msg);
-    } else {
-        msg->term = NULL; /* the tag and name still go the ordinary way */
-        tsm_bury(msg);
-    }
+    tsm_message_free(p, msg);
     return message;
 }
 
@@ -202,7 +210,7 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
                 return -1;
             }
             *message = take_match(p);
-            if (p->timer_id != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0) {
+            if (tsm_ptimer_is_armed(p)) {
                 tsm_ptimer_disarm(p);
             }
             return 1;
@@ -223,7 +231,7 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
                      (int)(self->timeout_ns / 1000000u % 1000u));
         return -1;
     }
-    if (self->timeout_ns != UINT64_MAX && p->timer_id == 0
+    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0
         && tsm_ptimer_arm(p, self->timeout_ns) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -237,6 +245,9 @@ bool
 tsm_receive_ready(tsm_proc_t* p)
 {
     Receive* self = p->wait;
+    if (TSM_LIKELY((PyObject*)self == receive_any)) {
+        return *p->mb_save != NULL;
+    }
     if (Py_IS_TYPE((PyObject*)p->wait, &TsmCall_Type)) {
         return tsm_call_ready(p);
     }

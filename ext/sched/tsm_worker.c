@@ -12,6 +12,8 @@
 #include "sched/tsm_sched.h"
 
 #include "base/tsm_clock.h"
+#include "proc/tsm_mailbox.h"
+#include "sched/tsm_op.h"
 #include "sched/tsm_ptimer.h"
 
 #define SPIN_NS 20000
@@ -295,7 +297,7 @@ void
 tsm_proc_finish(tsm_worker_t* w, tsm_proc_t* p)
 {
     tsm_assert((p->flags & TSM_PF_DEAD) != 0);
-    tsm_ptimer_disarm(p);
+    tsm_ptimer_remove(p);
     tsm_ptimer_drop_owner(p);
     tsm_mailbox_clear_owner(p);
     tsm_sched.hooks.release(p);
