@@ -202,7 +202,9 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
     if (self->kind == RECEIVE) {
         if (!self->begun) {
             p->mb_save = scan_start(p, self);
-            self->begun = self != (Receive*)receive_any;
+            if (self != (Receive*)receive_any) { /* all threads have that one: it is never written */
+                self->begun = true;
+            }
         }
         int found = self->match == NULL ? *p->mb_save != NULL : scan(p, self);
         if (found > 0) {
@@ -337,7 +339,9 @@ receive_next(PyObject* op)
     if (rc == 0) {
         return tsm_suspend(w, p, op, false);
     }
-    self->begun = false;
+    if (self->begun) {
+        self->begun = false;
+    }
     if (rc < 0) {
         tsm_ptimer_disarm(p);
         return tsm_done(NULL);

@@ -303,7 +303,8 @@ tsm_proc_finish(tsm_worker_t* w, tsm_proc_t* p)
     tsm_sched.hooks.release(p);
     release_cold(p);
     if (p->exit_term != NULL) {
-        if (tsm_bury_term(p->exit_term) < 0) {
+        /* "normal" has other holders: its end runs no user code. */
+        if (p->exit_term == tsm_terms.normal || tsm_bury_term(p->exit_term) < 0) {
             tsm_hooks.term_unref(p->exit_term);
         }
         p->exit_term = NULL;
