@@ -247,8 +247,7 @@ typedef struct tsm_proc {
     uint16_t kills;    /* how often Killed was raised in it */
     uint32_t quick_runs;
     uint32_t epoch; /* of the node it belongs to; set by tsm_ptab */
-    /* any thread, atomic; far from what every sender writes to */
-    uint32_t a_urgent; /* a sender wants the inbox looked at */
+    uint32_t a_urgent; /* any thread, atomic: look at the inbox; far from what all senders write to */
 } tsm_proc_t;
 
 static inline tsm_pid_t
