@@ -1,8 +1,8 @@
 /* tsm_table_update.c - update_counter and update_element.
  *
  * Protocol        One small addition changes its word in place, under the shard's lock. All
- *                 else makes a new row and puts it in the old one's place, so a reader sees
- *                 all operations of a call or none.
+ *                 else makes a new entry and puts it in the old one's place, so a reader
+ *                 sees all operations of a call or none.
  */
 #include "bind/tsm_table.h"
 
@@ -25,7 +25,7 @@ typedef struct update {
     uint32_t flags; /* update_element: what the new cells are */
     op_t ops[MAX_OPS];
     PyObject* results[MAX_OPS];
-    tsm_row_t* old;
+    tsm_entry_t* old;
     Py_ssize_t bad; /* which operation does not fit the row, else -1 */
 } update_t;
 
@@ -101,7 +101,7 @@ update_drop(update_t* u)
         tsm_cell_drop(u->ops[i].cell);
     }
     if (u->old != NULL) {
-        tsm_retire(u->old, TSM_LIMBO_ROW, (u->old->flags & TSM_ROW_HEAVY) != 0);
+        tsm_retire(u->old, TSM_LIMBO_ENTRY, (tsm_entry_row(u->old)->flags & TSM_ROW_HEAVY) != 0);
     }
 }
 
@@ -199,31 +199,30 @@ add_in_place(update_t* u, tsm_row_t* row, long long by)
 }
 
 static int
-change_row(update_t* u, tsm_entry_t* e)
+change_row(tsm_shard_t* s, tsm_place_t* place, update_t* u)
 {
     int overflow = 1; /* of the only operation that can be done in place */
     long long by = u->counter && u->n == 1 && u->ops[0].threshold == NULL
         ? PyLong_AsLongLongAndOverflow(u->ops[0].value, &overflow) : 0;
-    if (overflow == 0 && add_in_place(u, e->a_row, by)) {
+    if (overflow == 0 && add_in_place(u, tsm_entry_row(place->found), by)) {
         return 0;
     }
-    tsm_row_t* row = tsm_row_clone(e->a_row);
-    if (row == NULL) {
+    tsm_entry_t* e = tsm_entry_clone(place->found);
+    if (e == NULL) {
         return -1;
     }
-    row->flags |= u->flags;
-    int rc = apply(u, row);
-    u->old = rc < 0 ? row : e->a_row; /* which no reader has, or may still have */
+    tsm_entry_row(e)->flags |= (uint8_t)u->flags;
+    int rc = apply(u, tsm_entry_row(e));
+    u->old = rc < 0 ? e : place->found; /* which no reader has, or may still have */
     if (rc == 0) {
-        e->last = row;
-        tsm_store_release(&e->a_row, row); /* release: pairs with read_entry: a whole row. */
+        tsm_store_replace(s, place, e);
     }
     return rc;
 }
 
-/* fresh: the row of the default, or NULL. 0 done; 1 no such key; -1 failed; -2 dead. */
+/* fresh: with the row of the default, or NULL. 0 done; 1 no such key; -1 failed; -2 dead. */
 static int
-run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_row_t** fresh, tsm_entry_t** entry, tsm_buckets_t** grown)
+run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_entry_t** fresh, tsm_buckets_t** grown)
 {
     tsm_place_t place;
     tsm_shard_t* s = tsm_shard_of(t, key->hash);
@@ -236,12 +235,11 @@ run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_row_t** fresh, tsm_en
     if (rc == 0) {
         tsm_store_seek(t, s, key, &place);
         if (place.found != NULL) {
-            rc = change_row(u, place.found);
-        } else if (*fresh != NULL && (rc = apply(u, *fresh)) == 0) {
-            (*fresh)->flags |= u->flags;
-            tsm_store_link(s, &place, *entry);
+            rc = change_row(s, &place, u);
+        } else if (*fresh != NULL && (rc = apply(u, tsm_entry_row(*fresh))) == 0) {
+            tsm_entry_row(*fresh)->flags |= (uint8_t)u->flags;
+            tsm_store_link(s, &place, *fresh);
             *fresh = NULL;
-            *entry = NULL;
         } else if (*fresh == NULL) {
             rc = 1;
         }
@@ -250,21 +248,21 @@ run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_row_t** fresh, tsm_en
     return rc;
 }
 
-static tsm_row_t*
-default_row(tsm_table_t* t, PyObject* op, PyObject* key, const char* what)
+static tsm_entry_t*
+default_entry(tsm_table_t* t, const tsm_key_t* key, PyObject* op, PyObject* key_op, const char* what)
 {
     if (!PyTuple_Check(op) || PyTuple_GET_SIZE(op) <= (Py_ssize_t)t->keypos) {
         PyErr_Format(PyExc_TypeError, "%s: the default is a row, a tuple with a place for the key, not %R", what, op);
         return NULL;
     }
     PyObject* list = PySequence_List(op);
-    if (list == NULL || PyList_SetItem(list, t->keypos, Py_NewRef(key)) < 0) {
+    if (list == NULL || PyList_SetItem(list, t->keypos, Py_NewRef(key_op)) < 0) {
         Py_XDECREF(list);
         return NULL;
     }
     PyObject* row = PyList_AsTuple(list);
     Py_DECREF(list);
-    tsm_row_t* made = row == NULL ? NULL : tsm_row_new(row, what);
+    tsm_entry_t* made = row == NULL ? NULL : tsm_entry_with(t, key, row, what);
     Py_XDECREF(row);
     return made;
 }
@@ -285,24 +283,19 @@ static int
 update(tsm_table_t* t, PyObject* key_op, update_t* u, PyObject* fallback)
 {
     tsm_key_t key;
-    tsm_row_t* fresh = NULL;
-    tsm_entry_t* entry = NULL;
+    tsm_entry_t* fresh = NULL;
     tsm_buckets_t* grown = NULL;
     if (tsm_key_make(&key, key_op, t->kind == TSM_ORDERED) < 0) {
         return -1;
     }
     int rc = 0;
     if (fallback != NULL) {
-        fresh = default_row(t, fallback, key_op, u->what);
-        entry = fresh == NULL ? NULL : tsm_entry_new(t, &key, fresh);
-        rc = entry == NULL ? -1 : 0;
+        fresh = default_entry(t, &key, fallback, key_op, u->what);
+        rc = fresh == NULL ? -1 : 0;
     }
-    rc = rc < 0 ? rc : run(t, &key, u, &fresh, &entry, &grown);
-    if (entry != NULL) {
-        tsm_entry_free(entry);
-    }
+    rc = rc < 0 ? rc : run(t, &key, u, &fresh, &grown);
     if (fresh != NULL) {
-        tsm_row_free(fresh);
+        tsm_entry_free(fresh);
     }
     if (grown != NULL) {
         tsm_retire(grown, TSM_LIMBO_ARRAY, true);
@@ -382,7 +375,7 @@ add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
     tsm_mutex_lock(&s->lock);
     tsm_store_seek(t, s, &key, &place); /* a dead table has been emptied, or will be */
-    tsm_row_t* row = place.found == NULL ? NULL : place.found->a_row;
+    tsm_row_t* row = place.found == NULL ? NULL : tsm_entry_row(place.found);
     if (row != NULL && t->keypos + 1 < row->n && tsm_cell_is_int(row->a_cells[t->keypos + 1])) {
         sum = tsm_cell_int(row->a_cells[t->keypos + 1]) + by; /* both have room to spare */
         done = sum <= TSM_CELL_MAX && sum >= -TSM_CELL_MAX;
