@@ -40,10 +40,49 @@ typedef struct tsm_key {
     uint8_t buffer[TSM_KEY_INLINE];
 } tsm_key_t;
 
-/* -1 with an exception: no key. May run user code only for values of user classes. */
-int tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered);
+enum { TSM_KEY_INT = 0x11 }; /* the tag of an int of at most 64 bits, outside of an ordered_set */
+extern uint64_t tsm_key_seed; /* written before there are rows */
+void tsm_key_init(void);
+int tsm_key_make_any(tsm_key_t* key, PyObject* op, bool ordered);
 int tsm_key_from_bytes(tsm_key_t* key, const void* bytes, size_t len);
-void tsm_key_drop(tsm_key_t* key);
+void tsm_key_free(tsm_key_t* key);
+
+/* The upper bits choose shard and bucket, so they must depend on all of h. */
+static inline uint64_t
+tsm_key_mix(uint64_t h)
+{
+    h *= UINT64_C(0x9E3779B97F4A7C15);
+    h ^= h >> 29;
+    h *= UINT64_C(0xBF58476D1CE4E5B9);
+    h ^= h >> 32;
+    return h * UINT64_C(0x94D049BB133111EB);
+}
+
+/* -1 with an exception: no key. May run user code only for values of user classes. */
+static inline int
+tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered)
+{
+    if (!PyLong_CheckExact(op) || ordered || !PyUnstable_Long_IsCompact((PyLongObject*)op)) {
+        return tsm_key_make_any(key, op, ordered);
+    }
+    /* as put_int of tsm_table_key.c; compact or not depends on the value alone */
+    uint64_t word = (uint64_t)(int64_t)PyUnstable_Long_CompactValue((PyLongObject*)op);
+    key->bytes = key->buffer;
+    key->buffer[0] = TSM_KEY_INT;
+    memcpy(key->buffer + 1, &word, 8);
+    key->len = 9;
+    key->hash = tsm_key_mix(tsm_key_seed ^ word);
+    return 0;
+}
+
+static inline void
+tsm_key_drop(tsm_key_t* key)
+{
+    if (TSM_UNLIKELY(key->bytes != key->buffer)) {
+        tsm_key_free(key);
+    }
+}
+
 uint64_t tsm_key_hash(const tsm_key_t* key);
 /* Same type and structure; runs no user code. Other classes: only the same object. */
 bool tsm_same(PyObject* a, PyObject* b);
@@ -209,7 +248,7 @@ tsm_entry_row(const tsm_entry_t* e)
 }
 
 typedef struct tsm_buckets {
-    uint32_t bits;
+    uint32_t bits; /* at least 2 */
     tsm_entry_t* a_head[]; /* 1 << bits */
 } tsm_buckets_t;
 
@@ -322,8 +361,28 @@ void tsm_shards_unlock(tsm_table_t* t);
 
 /* ---- operations ---- */
 
-/* The table, if the caller may read (write) it; else NULL with an exception. */
-tsm_table_t* tsm_table_for(PyObject* self, bool write, const char* what);
+/* As tsm_table_for, what it does when the answer is not a plain yes. */
+tsm_table_t* tsm_table_check(PyObject* self, bool write, const char* what);
+
+/* The table, if the caller may read (write) it; else NULL with an exception. One reduction. */
+static inline tsm_table_t*
+tsm_table_for(PyObject* self, bool write, const char* what)
+{
+    tsm_table_t* t = ((TsmTable*)self)->table;
+    tsm_worker_t* w = tsm_self;
+    tsm_proc_t* me = TSM_LIKELY(w != NULL) ? tsm_worker_proc(w) : NULL;
+    if (TSM_UNLIKELY(me == NULL || (me->flags & TSM_PF_DEAD) != 0 || tsm_reader_mine == NULL)) {
+        return tsm_table_check(self, write, what);
+    }
+    bool open = t->access == TSM_PUBLIC || (!write && t->access == TSM_PROTECTED);
+    /* acquire: pairs with bury_table. relaxed: only the owner gives it up. */
+    if (TSM_UNLIKELY(tsm_load_acquire(&t->a_dead) != 0 || (!open && tsm_load_relaxed(&t->a_owner) != tsm_proc_pid(me)))) {
+        return tsm_table_check(self, write, what);
+    }
+    tsm_charge(w, 1);
+    return t;
+}
+
 PyObject* tsm_table_gone(tsm_table_t* t, const char* what);
 /* Whoever begins a batch holds all locks and is alone, readers included. False: dead. */
 bool tsm_batch_begin(tsm_table_t* t);

@@ -22,7 +22,7 @@ is_dead(tsm_table_t* t)
 }
 
 tsm_table_t*
-tsm_table_for(PyObject* self, bool write, const char* what)
+tsm_table_check(PyObject* self, bool write, const char* what)
 {
     tsm_table_t* t = ((TsmTable*)self)->table;
     tsm_worker_t* w = tsm_self;
@@ -60,7 +60,7 @@ typedef struct reading {
 } reading_t;
 
 /* In a section or under the lock. */
-static void
+static inline __attribute__((always_inline)) void
 read_entry(tsm_entry_t* e, reading_t* r)
 {
     r->found = true;
@@ -106,7 +106,7 @@ read_locked(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
     tsm_mutex_unlock(&s->lock);
 }
 
-static void
+static inline __attribute__((always_inline)) void
 read_key(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
 {
     bool sure = false;
@@ -137,8 +137,8 @@ finish_rows(reading_t* r)
     return 0;
 }
 
-/* -1 with an exception. */
-static int
+/* -1 with an exception. Inlined, like what it calls, for each kind of reading. */
+static inline __attribute__((always_inline)) int
 read_any(PyObject* self, PyObject* key_op, reading_t* r, const char* what)
 {
     tsm_key_t key;

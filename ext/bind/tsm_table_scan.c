@@ -336,6 +336,7 @@ tsm_table_init(PyObject* module)
         }
     }
     TsmTable_Type.tp_methods = all;
+    tsm_key_init();
     if (tsm_epoch_init() < 0 || PyType_Ready(&TsmTable_Type) < 0 || tsm_table_own_init(module) < 0
         || PyModule_AddObjectRef(module, "_Table", (PyObject*)&TsmTable_Type) < 0) {
         return -1;

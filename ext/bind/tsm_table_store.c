@@ -22,11 +22,26 @@
 
 #include <stdlib.h>
 
-static int
-compare_keys(const uint8_t* a, uint32_t a_len, const uint8_t* b, uint32_t b_len)
+/* Apart, so that who compares ints needs no frame. */
+static __attribute__((noinline)) int
+compare_bytes(const tsm_entry_t* e, const tsm_key_t* key)
 {
-    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+    int order = memcmp(e->key, key->bytes, e->len < key->len ? e->len : key->len);
+    return order != 0 ? order : (e->len > key->len) - (e->len < key->len);
+}
+
+static inline int
+compare_keys(const tsm_entry_t* e, const tsm_key_t* key)
+{
+    if (key->len == 9 && e->len == 9) { /* an int: the word behind the tag, then the tag */
+        uint64_t mine, other;
+        memcpy(&mine, e->key + 1, 8);
+        memcpy(&other, key->bytes + 1, 8);
+        if (mine == other && e->key[0] == key->bytes[0]) {
+            return 0;
+        }
+    }
+    return compare_bytes(e, key);
 }
 
 /* <0: e stands before key. */
@@ -36,22 +51,13 @@ compare(const tsm_entry_t* e, const tsm_key_t* key)
     if (e->hash != key->hash) {
         return e->hash < key->hash ? -1 : 1;
     }
-    if (key->len == 9 && e->len == 9) { /* an int: the word behind the tag, then the tag */
-        uint64_t a, b;
-        const uint8_t* mine = e->key;
-        memcpy(&a, mine + 1, 8);
-        memcpy(&b, key->bytes + 1, 8);
-        if (a == b && mine[0] == key->bytes[0]) {
-            return 0;
-        }
-    }
-    return compare_keys(e->key, e->len, key->bytes, key->len);
+    return compare_keys(e, key);
 }
 
 static inline uint32_t
 bucket_of(const tsm_buckets_t* b, uint64_t hash)
 {
-    return b->bits == 0 ? 0 : (uint32_t)(hash << 6 >> (64 - b->bits)); /* below the shard's six bits */
+    return (uint32_t)(hash << 6 >> (64 - b->bits)); /* below the shard's six bits */
 }
 
 /* Links are read here by readers and writers alike. */
@@ -68,7 +74,24 @@ link_of(tsm_table_t* t, tsm_entry_t* e, int level)
     return e == NULL ? &t->a_head[level] : tsm_entry_link(e, level);
 }
 
-static tsm_entry_t*
+/* The place of key in a chain; *found: its entry, or NULL. */
+static inline tsm_entry_t**
+chain_seek(tsm_entry_t** at, const tsm_key_t* key, tsm_entry_t** found)
+{
+    tsm_entry_t* e;
+    while ((e = follow(at)) != NULL && e->hash < key->hash) {
+        at = &e->a_next;
+    }
+    int order = 1;
+    while (e != NULL && e->hash == key->hash && (order = compare_keys(e, key)) < 0) {
+        at = &e->a_next;
+        e = follow(at);
+    }
+    *found = e != NULL && e->hash == key->hash && order == 0 ? e : NULL;
+    return at;
+}
+
+static __attribute__((noinline)) tsm_entry_t*
 find_ordered(tsm_table_t* t, const tsm_key_t* key)
 {
     tsm_entry_t* at = NULL;
@@ -97,14 +120,11 @@ tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
     /* acquire, both: pair with tsm_store_reserve: the array and whether chains are whole. */
     uint32_t seq = tsm_load_acquire(&s->a_seq);
     tsm_buckets_t* b = tsm_load_acquire(&s->a_buckets);
-    tsm_entry_t* e = b == NULL ? NULL : follow(&b->a_head[bucket_of(b, key->hash)]);
-    for (; e != NULL; e = follow(&e->a_next)) {
-        int order = compare(e, key);
-        if (order >= 0) {
-            if (order == 0) {
-                return e;
-            }
-            break;
+    tsm_entry_t* e = NULL;
+    if (TSM_LIKELY(b != NULL)) {
+        (void)chain_seek(&b->a_head[bucket_of(b, key->hash)], key, &e);
+        if (TSM_LIKELY(e != NULL)) {
+            return e;
         }
     }
     /* relaxed: the acquire loads of the links order it; pairs with tsm_store_reserve. */
@@ -112,25 +132,10 @@ tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
     return NULL;
 }
 
-void
-tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place)
+static __attribute__((noinline)) void
+seek_ordered(tsm_table_t* t, const tsm_key_t* key, tsm_place_t* place)
 {
     place->found = NULL;
-    if (t->kind != TSM_ORDERED) {
-        tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
-        if (b == NULL) {
-            return;
-        }
-        tsm_entry_t** at = &b->a_head[bucket_of(b, key->hash)];
-        tsm_entry_t* e;
-        int order = -1;
-        while ((e = follow(at)) != NULL && (order = compare(e, key)) < 0) {
-            at = &e->a_next;
-        }
-        place->at[0] = at;
-        place->found = e != NULL && order == 0 ? e : NULL;
-        return;
-    }
     tsm_entry_t* at = NULL;
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
         tsm_entry_t* e;
@@ -140,6 +145,20 @@ tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t
         }
         place->at[i] = link_of(t, at, i);
         place->found = e != NULL && order == 0 ? e : NULL;
+    }
+}
+
+void
+tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place)
+{
+    if (t->kind == TSM_ORDERED) {
+        seek_ordered(t, key, place);
+        return;
+    }
+    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    place->found = NULL;
+    if (TSM_LIKELY(b != NULL)) {
+        place->at[0] = chain_seek(&b->a_head[bucket_of(b, key->hash)], key, &place->found);
     }
 }
 

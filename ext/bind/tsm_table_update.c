@@ -307,10 +307,25 @@ update(tsm_table_t* t, PyObject* key_op, update_t* u, PyObject* fallback)
     return rc == -1 ? explain_bad(u) : rc;
 }
 
-/* An update without operations, and its table; NULL: an exception. The operations are left as they are: there is room
- * for many, and one is used. */
+/* The table, if it may be updated and the arguments are as many as it takes; NULL: an exception. */
 static tsm_table_t*
-begin(PyObject* self, Py_ssize_t n, update_t* u, bool counter)
+check_update(PyObject* self, Py_ssize_t n, const char* what)
+{
+    if (TSM_UNLIKELY(n < 2 || n > 3)) {
+        PyErr_Format(PyExc_TypeError, "%s takes a key, what to do, and a default row (%zd given)", what, n);
+        return NULL;
+    }
+    tsm_table_t* t = tsm_table_for(self, true, what);
+    if (TSM_UNLIKELY(t != NULL && t->kind > TSM_ORDERED)) {
+        PyErr_Format(PyExc_TypeError, "%s works on set and ordered_set, where a key has one row", what);
+        return NULL;
+    }
+    return t;
+}
+
+/* An update without operations. They are left as they are: there is room for many, and one is used. */
+static void
+update_init(update_t* u, bool counter)
 {
     u->what = counter ? "update_counter()" : "update_element()";
     u->counter = counter;
@@ -318,16 +333,6 @@ begin(PyObject* self, Py_ssize_t n, update_t* u, bool counter)
     u->flags = 0;
     u->old = NULL;
     u->bad = -1;
-    if (n < 2 || n > 3) {
-        PyErr_Format(PyExc_TypeError, "%s takes a key, what to do, and a default row (%zd given)", u->what, n);
-        return NULL;
-    }
-    tsm_table_t* t = tsm_table_for(self, true, u->what);
-    if (t != NULL && t->kind > TSM_ORDERED) {
-        PyErr_Format(PyExc_TypeError, "%s works on set and ordered_set, where a key has one row", u->what);
-        return NULL;
-    }
-    return t;
 }
 
 static PyObject*
@@ -389,6 +394,24 @@ add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
     return done ? PyLong_FromLongLong(sum) : NULL;
 }
 
+static __attribute__((noinline)) PyObject*
+add_slowly(tsm_table_t* t, PyObject* const* args, Py_ssize_t n)
+{
+    update_t u;
+    update_init(&u, true);
+    PyObject *held, *result = NULL;
+    int rc = parse_all(&u, args[1], t->keypos, &held);
+    rc = rc < 0 ? rc : update(t, args[0], &u, n == 3 ? args[2] : NULL);
+    if (rc == 1) {
+        PyErr_SetObject(PyExc_KeyError, args[0]);
+    } else if (rc == 0) {
+        result = results_of(&u);
+    }
+    Py_XDECREF(held);
+    update_drop(&u);
+    return result;
+}
+
 PyDoc_STRVAR(update_counter_doc, "update_counter($self, key, op, default=..., /)\n--\n\n"
 "Add to numbers of the row with this key, as one step, and return what they are now.\n\n"
 "op is an int, added to the element behind the key; or (pos, increment); or (pos, increment,\n"
@@ -402,25 +425,9 @@ PyDoc_STRVAR(update_counter_doc, "update_counter($self, key, op, default=..., /)
 static PyObject*
 update_counter(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
-    update_t u;
-    tsm_table_t* t = begin(self, n, &u, true);
-    if (t == NULL) {
-        return NULL;
-    }
-    PyObject *held, *result = add_quick(t, args[0], args[1]);
-    if (result != NULL || PyErr_Occurred()) {
-        return result;
-    }
-    int rc = parse_all(&u, args[1], t->keypos, &held);
-    rc = rc < 0 ? rc : update(t, args[0], &u, n == 3 ? args[2] : NULL);
-    if (rc == 1) {
-        PyErr_SetObject(PyExc_KeyError, args[0]);
-    } else if (rc == 0) {
-        result = results_of(&u);
-    }
-    Py_XDECREF(held);
-    update_drop(&u);
-    return result;
+    tsm_table_t* t = check_update(self, n, "update_counter()");
+    PyObject* result = t == NULL ? NULL : add_quick(t, args[0], args[1]);
+    return result != NULL || t == NULL || PyErr_Occurred() ? result : add_slowly(t, args, n);
 }
 
 PyDoc_STRVAR(update_element_doc, "update_element($self, key, change, default=..., /)\n--\n\n"
@@ -433,10 +440,11 @@ static PyObject*
 update_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
     update_t u;
-    tsm_table_t* t = begin(self, n, &u, false);
+    tsm_table_t* t = check_update(self, n, "update_element()");
     if (t == NULL) {
         return NULL;
     }
+    update_init(&u, false);
     PyObject* held;
     int rc = parse_all(&u, args[1], t->keypos, &held);
     rc = rc < 0 ? rc : update(t, args[0], &u, n == 3 ? args[2] : NULL);

@@ -55,7 +55,6 @@ check_row(tsm_table_t* t, PyObject* op, const char* what)
     return tsm_row_fits(PyTuple_GET_SIZE(op), what);
 }
 
-/* op: checked. */
 static int
 pending_make(tsm_table_t* t, pending_t* in, PyObject* op, const char* what)
 {
@@ -198,9 +197,11 @@ static int
 insert_one(tsm_table_t* t, PyObject* op, bool only_new, const char* what)
 {
     pending_t in;
-    int rc = check_row(t, op, what);
-    rc = rc < 0 || only_new ? rc : overwrite(t, op);
-    if (rc != 1 && !(rc == 0 && only_new)) {
+    if (check_row(t, op, what) < 0) {
+        return -1;
+    }
+    int rc = only_new ? 1 : overwrite(t, op);
+    if (rc != 1) {
         return rc;
     }
     rc = pending_make(t, &in, op, what);
@@ -294,7 +295,7 @@ PyDoc_STRVAR(insert_doc, "insert($self, row, /)\n--\n\n"
 "kept once; a duplicate_bag keeps all. Values are copied in, unless deeply immutable. Runs in\n"
 "the caller under a lock of microseconds.\n\n"
 "Raises:\n    TypeError: A row is no tuple, or its key cannot be a key.\n"
-"    ValueError: The row is too short to have a key.\n    NoTable: The table is gone.\n"
+"    ValueError: The row is too short to have a key, or has 2**24 elements.\n    NoTable: The table is gone.\n"
 "    TableAccess: The table is not public, and the caller not its owner.\n\nSource: ets:insert/2.");
 
 static PyObject*
