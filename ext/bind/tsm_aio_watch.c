@@ -29,6 +29,7 @@ tsm_io_attach(PyObject* op, PyObject* Py_UNUSED(none))
     }
     self->ts = PyThreadState_Get();
     tsm_mutex_unlock(&watch_lock);
+    tsm_on_loop = true;
     Py_RETURN_NONE;
 }
 
@@ -60,6 +61,7 @@ tsm_io_detach(PyObject* op, PyObject* Py_UNUSED(none))
     }
     self->ts = NULL;
     tsm_mutex_unlock(&watch_lock);
+    tsm_on_loop = false;
     Py_RETURN_NONE;
 }
 

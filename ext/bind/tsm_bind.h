@@ -141,6 +141,7 @@ PyObject* tsm_send(PyObject* self, PyObject* const* args, Py_ssize_t n, PyObject
 
 /* send met a full queue: refuses or waits. Takes sig (tsm_full.c). */
 PyObject* tsm_post_full(tsm_pid_t pid, tsm_sig_t* sig);
+extern _Thread_local bool tsm_on_loop; /* this is the thread of an event loop */
 /* A call that the queue of pid had no room for: true, sent all the same, since its sender waits anyway
  * (on_full="wait"); false: refused. Takes sig. Inside the runtime. */
 bool tsm_call_full(tsm_pid_t pid, tsm_sig_t* sig);

@@ -5,7 +5,8 @@
  *                 waits detached, with an eye on signals (Ctrl-C).
  * Who does not    A process that sends to itself, one whose wait would close a ring of waiting
  *                 processes, one at the thread cap, and code that runs in no process on a
- *                 scheduler's thread (finalisers, log handlers): they get QueueFull. So
+ *                 scheduler's thread (finalisers, log handlers): they get QueueFull. Likewise
+ *                 the thread of an event loop, where all others would wait, too. So
  *                 nothing waits for ever but for a receiver that lives and does not receive.
  * Invariant       A sender that is killed while it waits sends nothing: a place granted to it
  *                 is given back. It looks every LOOK_NS, since a death wakes nobody's thread.
@@ -17,6 +18,8 @@
 #include <errno.h>
 
 #define LOOK_NS 20000000
+
+_Thread_local bool tsm_on_loop;
 
 /* Takes sig. */
 static PyObject*
@@ -142,6 +145,9 @@ tsm_post_full(tsm_pid_t pid, tsm_sig_t* sig)
     tsm_proc_t* me = w == NULL ? NULL : tsm_worker_proc(w);
     if (tsm_load_relaxed(&q->a_mode) != TSM_FULL_WAIT) { /* relaxed: set before the pid was known. */
         return refuse(pid, q, sig, "it takes no more until it has received some");
+    }
+    if (w == NULL && tsm_on_loop) {
+        return refuse(pid, q, sig, "the sender cannot wait: it runs on an event loop");
     }
     if (w == NULL) {
         return wait_outside(pid, q, sig);

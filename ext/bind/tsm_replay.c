@@ -223,6 +223,20 @@ py_fault_hits(PyObject* Py_UNUSED(m), PyObject* args)
     return hits < 0 ? Py_NewRef(Py_None) : PyLong_FromLongLong(hits);
 }
 
+/* _fault_draw(permille): does a fault strike that is none of messages? A choice of the schedule. */
+static PyObject*
+py_fault_draw(PyObject* Py_UNUSED(m), PyObject* arg)
+{
+    unsigned long permille = PyLong_AsUnsignedLong(arg);
+    if (PyErr_Occurred() || !may_fault()) {
+        return NULL;
+    }
+    tsm_mutex_lock(&tsm_det.lock);
+    bool strikes = tsm_det_draw_locked(2, (uint32_t)permille) != 0;
+    tsm_mutex_unlock(&tsm_det.lock);
+    return PyBool_FromLong(strikes);
+}
+
 /* _fault_kill(pid, reductions) */
 static PyObject*
 py_fault_kill(PyObject* Py_UNUSED(m), PyObject* args)
@@ -256,6 +270,7 @@ PyMethodDef tsm_replay_methods[] = {
     {"_replay_calm", py_calm, METH_NOARGS, NULL},
     {"_fault_add", py_fault_add, METH_VARARGS, NULL},
     {"_fault_hits", py_fault_hits, METH_VARARGS, NULL},
+    {"_fault_draw", py_fault_draw, METH_O, NULL},
     {"_fault_kill", py_fault_kill, METH_VARARGS, NULL},
     {"_fault_skew", py_fault_skew, METH_O, NULL},
     {"_replay_begin", py_begin, METH_VARARGS, NULL},

@@ -16,6 +16,7 @@ Reading order of the package:
     _agent.py     agents; its head tells what stands where. _sys.py and sys.py: looking into them
     _statem.py    state machines, on top of agents; statem.py: what they are written with
     _isolated.py  functions in other OS processes; _isolated_pool, _worker, _data: their two ends and what is between
+    ports.py      sockets, programs, files; _port, _port_core: what they share, _port_stream, _frames, _socket, ...: each kind
     sync.py       the blocking forms for plain functions
     _values.py, _errors.py   the values and exceptions of the API
 """
@@ -23,6 +24,7 @@ Reading order of the package:
 from transom import counters as counters
 from transom import instrument as instrument
 from transom import persistent_term as persistent_term
+from transom import ports as ports
 from transom import proc_lib as proc_lib
 from transom import statem as statem
 from transom import sync as sync
@@ -88,6 +90,8 @@ from transom._errors import NoTable as NoTable
 from transom._errors import NotInProcess as NotInProcess
 from transom._errors import NotOwner as NotOwner
 from transom._errors import NotRunning as NotRunning
+from transom._errors import PortClosed as PortClosed
+from transom._errors import PortError as PortError
 from transom._errors import ProcessLimit as ProcessLimit
 from transom._errors import QueueFull as QueueFull
 from transom._errors import StartError as StartError

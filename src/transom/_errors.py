@@ -90,6 +90,27 @@ class NotOwner(TransomError, ValueError):
     """The reference belongs to another process."""
 
 
+class PortError(TransomError, OSError):
+    """A port could not be opened, or failed; the text says which, with the error of the operating system.
+
+    Attributes:
+        errno: The number of the error, or None.
+        reason: ``"closed"``, or ``(name, text)`` such as ``("ECONNREFUSED", "Connection refused")``.
+    """
+
+    def __init__(self, text: str, reason: Any = "closed", errno: int | None = None) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.errno = errno
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (str(self), self.reason, self.errno))
+
+
+class PortClosed(PortError):
+    """The port is closed, or the other side sends no more."""
+
+
 class NoTable(TransomError, LookupError):
     """The table is gone: it was dropped, or its owner ended; or nobody has a table of that name."""
 

@@ -53,6 +53,7 @@ class LoopThread:
         self.core = _core._IoLoop()
         self.tasks: dict[asyncio.Task[Any], Any] = {}  # of operations; changed by the loop thread only
         self.homes: set[Any] = set()  # of agents on the loop; the same
+        self.ports: set[Any] = set()  # cores of ports that hold something of the system; the same
         self.begun = 0  # operations
         self.sign = _loop_watch.Sign(self)
         self.stopped = False
@@ -152,9 +153,12 @@ class LoopThread:
                 closer()
             except Exception:
                 _log.exception("closing what an event loop held failed")
+        for port in list(self.ports):
+            port.shut(("ESHUTDOWN", "the node stopped"))
         for operation in self.core.close():
             _io_task.refuse(operation)
         self.loop.run_until_complete(self._end_tasks())
+        self.loop.run_until_complete(self._end_ports())
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self._executor.shutdown(wait=False, cancel_futures=True)
         asyncio.set_event_loop(None)
@@ -174,6 +178,13 @@ class LoopThread:
                 if task not in late and not task.cancelled():
                     task.exception()  # seen: no warning about it
         _log.warning("stop: %d tasks on an event loop do not end when cancelled; they are left behind", len(late))
+
+
+    async def _end_ports(self) -> None:
+        """Programs are reaped and connections closed."""
+        until = self.loop.time() + CLOSE_SECONDS
+        while self.ports and self.loop.time() < until:
+            await asyncio.sleep(0.002)
 
 
 # -- the node's loops --------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Threads that are no workers. Before time jumps or a deadlock is stated, a deterministic run asks whether one may send.
 
-Threads that were there before the run do not count: nobody knows what they are for. Event loops and the pool of
-isolated() count while they are at work.
+Threads that were there before the run do not count: nobody knows what they are for. Event loops count while they
+are at work or have an open port, the pool of isolated() while it is at work.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def may_send() -> bool:
 
 
 def _is_busy(thread: _loop_thread.LoopThread) -> bool:
-    if not thread.core.idle():
+    if not thread.core.idle() or thread.ports:
         return True
     at_rest = {home.task for home in list(thread.homes) if home.is_at_rest()}
     return any(task not in at_rest for task in asyncio.all_tasks(thread.loop))
