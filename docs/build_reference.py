@@ -53,7 +53,7 @@ SUBJECTS = {
     "isolated": ("Other OS processes", "isolated isolated_info"),
     "tables": ("Tables", "Table Continuation TableTransfer"),
 }
-MODULES = ("sync", "sys", "proc_lib", "statem", "testing", "evals", "instrument", "counters", "persistent_term")
+MODULES = ("ports", "sync", "sys", "proc_lib", "statem", "testing", "evals", "instrument", "counters", "persistent_term")
 
 
 def main() -> int:

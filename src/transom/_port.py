@@ -10,7 +10,6 @@ from typing import Any, Literal, NoReturn
 from transom import _core, _errors, _loop_agent
 from transom._core import Aio, Pid
 from transom._loop_thread import LoopThread, loop_thread
-from transom._operation import in_process
 from transom._port_core import LINGER, Core, Reason
 from transom._start import pid_of
 
@@ -157,7 +156,7 @@ class Take:
         return isinstance(message, MESSAGES) and message.port is self._port
 
     async def run(self) -> Any:
-        if not in_process():
+        if asyncio._get_running_loop() is not None:
             return await _loop_agent.in_process(self._receive)
         return await self._receive()
 

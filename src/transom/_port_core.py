@@ -34,10 +34,8 @@ type Active = bool | int  # False, True, or how many messages are still to come
 type Reason = str | tuple[str, str]  # "closed", or name and text of an error
 
 
-def reason_of(error: BaseException | None) -> Reason:
+def reason_of(error: BaseException) -> tuple[str, str]:
     """Why a connection was lost, as users see it."""
-    if error is None:
-        return "closed"
     number = getattr(error, "errno", None)
     name = errno.errorcode.get(number, type(error).__name__) if number else type(error).__name__
     return name, getattr(error, "strerror", None) or str(error) or name
@@ -251,11 +249,16 @@ class Core:
         self.hung_hits += self.hung
 
     def hang(self, skip: int) -> None:
-        """For tests: after so many pieces nothing comes and nothing goes."""
-        self.hang_in = skip
+        """For tests, any thread: after so many pieces nothing comes and nothing goes."""
         if skip == 0:
-            self.hung, self.hang_in = True, None
-        self.flow()
+            self.hung = True
+        else:
+            self.hang_in = skip
+        self.post(self._flow_if_open)
+
+    def _flow_if_open(self) -> None:
+        if self.reason is None:
+            self.flow()
 
     def unhang(self) -> None:
         """It goes on."""
@@ -278,6 +281,8 @@ class Core:
         except OSError as error:
             self.shut(reason_of(error))
             name, text = reason_of(error)
+            if error.filename is not None and str(error.filename) not in self.what:
+                text = f"{text}: {error.filename}"
             raise _errors.PortError(f"{self.what} could not be opened: {text}", (name, text), error.errno) from error
         except BaseException as error:
             self.shut(reason_of(error))

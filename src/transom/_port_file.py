@@ -86,16 +86,19 @@ class FileCore(StreamCore):
     """A file, on the loop."""
 
     target: tuple[Any, ...]
+    _was_opened = False
 
     async def open(self) -> None:
         name, mode, permissions, active = self.target
         opening = self.thread.loop.run_in_executor(None, _open, name, mode, permissions)
         opening.add_done_callback(lambda done: self._opened(done, mode))
         await asyncio.shield(opening)
+        self._opened(opening, mode)  # in case it was done at once
         self.set_active(active)
 
     def _opened(self, done: asyncio.Future[int], mode: str) -> None:
-        if not done.cancelled() and done.exception() is None:
+        if not self._was_opened and not done.cancelled() and done.exception() is None:
+            self._was_opened = True
             self.no_more_out = mode == "r"
             self.connection_made(_FileTransport(self, done.result(), mode == "r"))
 

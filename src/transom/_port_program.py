@@ -18,7 +18,6 @@ from typing import Any, Literal, Self
 
 from transom._loop_thread import LoopThread
 from transom._port import ActiveMode, ErrorData, ExitStatus, Port, PortOp, Steps, _check_active, opening, wait_for
-from transom._port_core import LINGER
 from transom._port_frames import Packet
 from transom._port_stream import BUFFER, HIGH, MAX_FRAME, Stream, StreamCore, check_framing
 
@@ -260,24 +259,31 @@ class ProgramCore(StreamCore):
         self._starting = self.thread.loop.run_in_executor(None, self._spawn)
         self._starting.add_done_callback(self._spawned)
         await asyncio.shield(self._starting)
+        self._spawned(self._starting)  # in case it was done at once
         await self._connect()
         self.set_active(self._start[4])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         argv, stderr, env, cwd, _ = self._start
-        return subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=_STDERR[stderr],
-            env=env,
-            cwd=cwd,
-            bufsize=0,
-            start_new_session=True,
-        )
+        mask = signal.pthread_sigmask(signal.SIG_SETMASK, [])  # ours blocks everything, and the program inherits it
+        try:
+            return subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=_STDERR[stderr],
+                env=env,
+                cwd=cwd,
+                bufsize=0,
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def _spawned(self, starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
         """It runs, whether or not somebody still wants it."""
+        if self._popen is not None:
+            return
         if starting.cancelled() or starting.exception() is not None:
             self.gone()
             return
@@ -422,4 +428,4 @@ class ProgramCore(StreamCore):
         return super().info() | {"pid": pid, "status": self.status}
 
 
-__all__ = ["LINGER", "Program", "Stderr", "open_program"]
+__all__ = ["Program", "Stderr", "open_program"]

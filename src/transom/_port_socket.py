@@ -13,7 +13,7 @@ import socket
 import ssl as _ssl
 import stat
 from collections import deque
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from transom import _core
 from transom._loop_thread import LoopThread
@@ -217,7 +217,7 @@ class Listener(Port):
 
         def steps(timeout: float | None) -> Steps[Stream]:
             me = _core.current_pid()
-            return (yield self._core.ask(self._core.accept, me, timeout=timeout))
+            return (yield self._core.ask(self._core.accept, me, timeout=timeout))  # type: ignore[no-any-return]
 
         return PortOp(steps, timeout)
 
@@ -252,19 +252,16 @@ class ConnectionCore(StreamCore):
         host, port, path, local, name = self.target
         loop = self.thread.loop
         if path is not None:
-            await loop.create_unix_connection(lambda: self, path, ssl=self.ssl, server_hostname=name or self.ssl and host)
+            name = name or (host if self.ssl is not None else None)
+            await loop.create_unix_connection(lambda: self, path, ssl=self.ssl, server_hostname=name)
         else:
-            await loop.create_connection(
-                lambda: self, host, port, ssl=self.ssl, server_hostname=name, local_addr=local
-            )
+            await loop.create_connection(lambda: self, host, port, ssl=self.ssl, server_hostname=name, local_addr=local)
         self.set_active(self.set_active_later)
 
     async def take_over(self, sock: socket.socket) -> None:
         """Of a listener: it has been accepted."""
         timeout = HANDSHAKE_SECONDS if self.ssl is not None else None
-        await self.thread.loop.connect_accepted_socket(
-            lambda: self, sock, ssl=self.ssl, ssl_handshake_timeout=timeout
-        )
+        await self.thread.loop.connect_accepted_socket(lambda: self, sock, ssl=self.ssl, ssl_handshake_timeout=timeout)
 
     def connection_made(self, transport: Any) -> None:
         sock = transport.get_extra_info("socket")
@@ -407,7 +404,10 @@ class ListenerCore(Core):
     async def _greet(self, core: ConnectionCore, sock: socket.socket) -> None:
         try:
             await core.take_over(sock)
-        except (OSError, asyncio.CancelledError):  # it went, or does not speak TLS: nobody has waited for it in particular
+        except (
+            OSError,
+            asyncio.CancelledError,
+        ):  # it went, or does not speak TLS: nobody has waited for it in particular
             sock.close()
             core.shut(("ECONNABORTED", "its handshake failed"))
             return
@@ -445,7 +445,11 @@ class ListenerCore(Core):
         self.gone()
 
     def info(self) -> dict[str, Any]:
-        return super().info() | {"local": self.address, "accepting": len(self._acceptors), "accepted": self.received_count}
+        return super().info() | {
+            "local": self.address,
+            "accepting": len(self._acceptors),
+            "accepted": self.received_count,
+        }
 
 
 def _shown(address: Any) -> str:
@@ -486,4 +490,4 @@ def _is_stale(path: str) -> bool:
     return False
 
 
-__all__ = ["Listener", "Literal", "connect", "listen"]
+__all__ = ["Listener", "connect", "listen"]

@@ -92,7 +92,7 @@ class Stream(Port):
         def steps(timeout: float | None) -> Steps[bytes]:
             core = self._mine()
             _check_count(core, count)
-            return (yield core.ask(core.recv, count, timeout=timeout))
+            return (yield core.ask(core.recv, count, timeout=timeout))  # type: ignore[no-any-return]
 
         return PortOp(steps, timeout)
 

@@ -146,7 +146,7 @@ class Udp(Port):
 
         def steps(timeout: float | None) -> Steps[tuple[bytes, tuple[str, int]]]:
             core = self._mine()
-            return (yield core.ask(core.recv, timeout=timeout))
+            return (yield core.ask(core.recv, timeout=timeout))  # type: ignore[no-any-return]
 
         return PortOp(steps, timeout)
 
@@ -190,7 +190,7 @@ class UdpCore(Core, asyncio.DatagramProtocol):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.transport = None
-        self.fail(reason_of(error))
+        self.fail("closed" if error is None else reason_of(error))
         self.gone()
 
     def error_received(self, error: Exception) -> None:

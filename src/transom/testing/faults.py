@@ -1,5 +1,7 @@
 """Faults in deterministic runs: messages that are lost, late, doubled or out of order, deaths, failing allocations.
 
+``hang`` stops a port; it works in every run.
+
 Each function is called by a process of the run, mostly by the test, and holds until the run ends or ``stop()``. Whether
 a fault with a chance below 1 strikes is decided by the seed, like who runs when: it is in the schedule, replays, and is
 shrunk away where the failure does not need it. In exhaustive search both ways are tried.
@@ -14,6 +16,7 @@ from typing import Any
 
 from transom import _core
 from transom._core import Pid
+from transom._port import Port
 from transom._start import pid_of
 
 DROP, DELAY, REORDER, DUPLICATE, ALLOCATION = range(5)
@@ -48,6 +51,23 @@ class Fault:
         return f"<{self.what}, struck {self.hits} times>"
 
 
+class PortFault(Fault):
+    """A port that hangs."""
+
+    def __init__(self, what: str, core: Any) -> None:
+        super().__init__(what, 0)
+        self._core = core
+
+    @property
+    def hits(self) -> int:
+        """How many pieces of data it has held up, both ways."""
+        return int(self._core.hung_hits)
+
+    def stop(self) -> None:
+        """It goes on: what it held up arrives and leaves, in order."""
+        self._core.post(self._core.unhang)
+
+
 def _pid(who: Any, name: str) -> Pid | None:
     if who is None:
         return None
@@ -74,9 +94,7 @@ def _add(
     return Fault(what, id)
 
 
-def drop(
-    sender: Any = None, to: Any = None, *, chance: float = 1.0, skip: int = 0, times: int | None = None
-) -> Fault:
+def drop(sender: Any = None, to: Any = None, *, chance: float = 1.0, skip: int = 0, times: int | None = None) -> Fault:
     """Messages are lost on the way, as between machines. Calls are messages, and so are their answers.
 
     Args:
@@ -239,3 +257,61 @@ def skew(seconds: float) -> None:
     if not isinstance(seconds, int | float) or not 0 <= seconds <= 8e9:
         raise ValueError(f"seconds must be a number from 0, not {seconds!r}")
     _core._fault_skew(float(seconds))
+
+
+def hang(port: Port, *, seconds: float | None = None, skip: int = 0, chance: float = 1.0) -> PortFault:
+    """A port hangs: its data neither arrive nor leave, connections are not accepted, its end is not told.
+
+    The owner may still close it, and it closes when the owner ends. Unlike the other faults this one needs no
+    deterministic run, unless ``chance`` is below 1. Ports are waited for with the real clock.
+
+    Args:
+        port: Which; any kind, a listener, too.
+        seconds: How long, >= 0, in the time of the run; None: until ``stop()``.
+        skip: So many pieces of data, both ways, pass first.
+        chance: How likely it hangs at all, above 0, at most 1: decided now, by the seed or the schedule. Since what
+            comes from outside comes when it comes, the same seed need not decide alike each time.
+
+    Returns:
+        The PortFault: ``hits`` counts, ``stop()`` ends it. With ``seconds`` it is ended by a process of its own.
+
+    Raises:
+        RuntimeError: The chance is below 1 and the run is not deterministic.
+        ValueError: An argument out of range.
+
+    Example:
+        >>> import transom
+        >>> from transom import ports
+        >>> from transom.testing import faults
+        >>> async def main():
+        ...     async with await ports.open_program("cat") as cat:
+        ...         stuck = faults.hang(cat)
+        ...         await cat.send(b"late")
+        ...         try:
+        ...             await cat.recv(timeout=0.01)
+        ...         except TimeoutError:
+        ...             stuck.stop()
+        ...         return await cat.recv()
+        >>> transom.run(main)
+        b'late'
+    """
+    if not isinstance(port, Port):
+        raise TypeError(f"hang() takes a port, not {type(port).__name__}")
+    if not isinstance(chance, int | float) or not 0 < chance <= 1:
+        raise ValueError(f"chance must be above 0 and at most 1, not {chance!r}")
+    if isinstance(skip, bool) or not isinstance(skip, int) or not 0 <= skip <= MANY:
+        raise ValueError(f"skip must be an int from 0, not {skip!r}")
+    if seconds is not None and not (isinstance(seconds, int | float) and 0 <= seconds <= 8e9):
+        raise ValueError(f"seconds must be a number from 0, or None, not {seconds!r}")
+    core = port._core
+    fault = PortFault(f"{core.what} hangs", core)
+    if chance == 1 or _core._fault_draw(max(1, round(chance * 1000))):
+        core.hang(skip)
+        if seconds is not None:
+            _core.spawn(_stop_after, _core.share(fault), seconds)
+    return fault
+
+
+async def _stop_after(fault: PortFault, seconds: float) -> None:
+    await _core.sleep(seconds)
+    fault.stop()
