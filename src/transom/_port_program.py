@@ -189,6 +189,22 @@ class _Pipe(asyncio.Protocol):
         self._core.resume_writing()
 
 
+class _End:
+    """A descriptor as the loop wants to have it. libuv closes it itself; closing it once more might hit another's."""
+
+    def __init__(self, fd: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._fd = fd
+        self._closes = isinstance(loop, asyncio.SelectorEventLoop)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def close(self) -> None:
+        if self._closes:
+            self._closes = False
+            os.close(self._fd)
+
+
 class _Pipes:
     """The pipes of a program as one transport."""
 
@@ -248,6 +264,8 @@ class ProgramCore(StreamCore):
         self._errors_paused = False
         self._open_pipes: set[str] = set()
         self._status_told = False
+        self._watched = False
+        self._ends: dict[str, int] = {}  # descriptors of pipes that the loop has not got yet
 
     def _handle(self) -> Port:
         return Program(self)
@@ -260,7 +278,10 @@ class ProgramCore(StreamCore):
         self._starting.add_done_callback(self._spawned)
         await asyncio.shield(self._starting)
         self._spawned(self._starting)  # in case it was done at once
-        await self._connect()
+        try:
+            await self._connect()
+        finally:
+            self._watch()
         self.set_active(self._start[4])
 
     def _spawn(self) -> subprocess.Popen[bytes]:
@@ -290,25 +311,36 @@ class ProgramCore(StreamCore):
         self._popen = starting.result()
         self._pidfd = os.pidfd_open(self._popen.pid)
         self.what = f"{self.what} ({self._popen.pid})"
-        self.thread.loop.add_reader(self._pidfd, self._ended)
+        for name in ("stdin", "stdout", "stderr"):
+            file = getattr(self._popen, name)
+            if file is not None:
+                self._ends[name] = os.dup(file.fileno())
+                file.close()
+        self._open_pipes = {"stdout"} if self._popen.stderr is None else {"stdout", "stderr"}
         if self.reason is not None:
             self.release(False)
 
+    def _watch(self) -> None:
+        """Wait for its end from now on; not before its pipes are connected, or its output might be missed."""
+        if not self._watched:
+            self._watched = True
+            self.thread.loop.add_reader(self._pidfd, self._ended)
+
     async def _connect(self) -> None:
-        popen, loop = self._popen, self.thread.loop
-        if popen is None or self.reason is not None:
+        if self._popen is None or self.reason is not None:
             raise self.closed_error()
-        pipes = _Pipes(self)
+        pipes, loop = _Pipes(self), self.thread.loop
         self.transport = pipes
-        assert popen.stdin is not None and popen.stdout is not None
-        await loop.connect_write_pipe(lambda: pipes.stdin, popen.stdin)
-        self._open_pipes.add("stdout")
-        await loop.connect_read_pipe(lambda: pipes.stdout, popen.stdout)
-        if popen.stderr is not None:
-            self._open_pipes.add("stderr")
-            await loop.connect_read_pipe(lambda: pipes.stderr, popen.stderr)
+        await loop.connect_write_pipe(lambda: pipes.stdin, self._end("stdin"))
+        await loop.connect_read_pipe(lambda: pipes.stdout, self._end("stdout"))
+        if "stderr" in self._ends:
+            await loop.connect_read_pipe(lambda: pipes.stderr, self._end("stderr"))
         pipes.set_write_buffer_limits(HIGH)
         self.flow()
+
+    def _end(self, name: str) -> Any:
+        """An end of a pipe, from now on the loop's."""
+        return _End(self._ends.pop(name), self.thread.loop)
 
     # -- output
 
@@ -391,28 +423,37 @@ class ProgramCore(StreamCore):
     def _no_more_pipes(self) -> None:
         if self._open_pipes and self.transport is not None:
             self.transport.abort()
+            self._open_pipes.clear()
+            self._look_for_end()
 
     def _let_go(self) -> None:
         """The program has ended, and so have its pipes."""
         if self.transport is not None:
             self.transport.write_eof()
             self.transport = None
+        self._close_ends()
+        if self._cutter is not None:
+            self._cutter.cancel()
         self.gone()
         self.wake()
 
     def release(self, orderly: bool) -> None:
         if self._popen is None:
             return  # it was not started, or _spawned comes
+        self._watch()
         if self.transport is None:
             self.kill(signal.SIGKILL)
-            for pipe in (self._popen.stdin, self._popen.stdout, self._popen.stderr):
-                if pipe is not None:
-                    pipe.close()
+            self._close_ends()
             if self.status is not None:
                 self.gone()
             return
         super().release(orderly)
         self._look_for_end()
+
+    def _close_ends(self) -> None:
+        """Those that the loop did not get."""
+        while self._ends:
+            os.close(self._ends.popitem()[1])
 
     async def wait(self) -> None:
         await wait_for(lambda: self.status is not None and not self.hung or self.reason is not None, self._waiters)

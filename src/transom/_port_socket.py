@@ -249,6 +249,20 @@ class ConnectionCore(StreamCore):
         self.is_tls = ssl is not None
 
     async def open(self) -> None:
+        try:
+            await self._connect()
+        except BaseException:
+            self.never_mind()
+            raise
+        self.set_active(self.set_active_later)
+
+    def never_mind(self) -> None:
+        """Opening was broken off; the loop does not tell connection_lost then, though it told connection_made."""
+        if self.transport is not None:
+            self.transport.abort()
+            self.connection_lost(None)
+
+    async def _connect(self) -> None:
         host, port, path, local, name = self.target
         loop = self.thread.loop
         if path is not None:
@@ -256,7 +270,6 @@ class ConnectionCore(StreamCore):
             await loop.create_unix_connection(lambda: self, path, ssl=self.ssl, server_hostname=name)
         else:
             await loop.create_connection(lambda: self, host, port, ssl=self.ssl, server_hostname=name, local_addr=local)
-        self.set_active(self.set_active_later)
 
     async def take_over(self, sock: socket.socket) -> None:
         """Of a listener: it has been accepted."""
@@ -409,6 +422,7 @@ class ListenerCore(Core):
             asyncio.CancelledError,
         ):  # it went, or does not speak TLS: nobody has waited for it in particular
             sock.close()
+            core.never_mind()
             core.shut(("ECONNABORTED", "its handshake failed"))
             return
         if self.reason is not None:

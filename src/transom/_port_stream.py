@@ -182,6 +182,7 @@ class StreamCore(Core, asyncio.Protocol):
         self._wanted: int | None = None  # of the recv that waits
         self._readers: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.Future[None]] = []
+        self._cutter: asyncio.TimerHandle | None = None  # what has not left by then never will
         self._held: list[bytes] = []  # writes, while it hangs
         super().__init__(thread, what)
 
@@ -215,6 +216,8 @@ class StreamCore(Core, asyncio.Protocol):
 
     def connection_lost(self, error: BaseException | None) -> None:
         self.transport = None
+        if self._cutter is not None:
+            self._cutter.cancel()
         if self.ending in (None, "closed") and error is not None:
             self.ending = reason_of(error)
         self.eof = False
@@ -372,8 +375,8 @@ class StreamCore(Core, asyncio.Protocol):
         if self.transport is None:
             self.gone()
         elif orderly:
+            self._cutter = self.thread.loop.call_later(LINGER, self._cut)
             self.transport.close()
-            self.thread.loop.call_later(LINGER, self._cut)
         else:
             self.transport.abort()
 

@@ -177,7 +177,13 @@ class UdpCore(Core, asyncio.DatagramProtocol):
 
     async def open(self) -> None:
         host, port, peer, active = self.target
-        await self.thread.loop.create_datagram_endpoint(lambda: self, (host, port), remote_addr=peer)
+        try:
+            await self.thread.loop.create_datagram_endpoint(lambda: self, (host, port), remote_addr=peer)
+        except BaseException:
+            if self.transport is not None:  # as in _port_socket.py, never_mind
+                self.transport.abort()
+                self.connection_lost(None)
+            raise
         self.set_active(active)
 
     def connection_made(self, transport: Any) -> None:
