@@ -682,6 +682,26 @@ BROADCAST = Scenario(
     claims=(ratio(1.0),),
 )
 
+SOCKETS = Scenario(
+    name="sockets",
+    title="sockets: echo over loopback, client and server in one OS process",
+    short="TCP echo, 4 bytes",
+    about='Frames of 4 bytes go to and fro between two processes with a connection (the server is active "once", the'
+    " client passive); then pieces of 64 KB go one way as fast as the other side takes them. Beside it gen_tcp with"
+    " the same modes, and asyncio's streams, where client and server are tasks of one loop: no thread is crossed.",
+    metrics=(
+        Metric(key="ns", label="round trip, ns"),
+        Metric(key="mb_s", label="one way, MB/s"),
+    ),
+    entries=(
+        transom(slots=2, n=10_000, chunks=5_000),
+        erlang(slots=2, n=20_000, chunks=10_000),
+        peer("uvloop", "asyncio, uvloop", loop="uvloop", n=20_000, chunks=5_000),
+        peer("asyncio", "asyncio", loop="stock", n=10_000, chunks=5_000),
+    ),
+    claims=(),
+)
+
 AIO = Scenario(
     name="aio",
     title="aio: a ready awaitable, run on the event loop's thread for a process",
@@ -756,6 +776,7 @@ ALL = (
     *COPIES,
     ACCOUNTING,
     AIO,
+    SOCKETS,
     EVALS,
     AGENT_CALL,
     AGENT_MEMORY,

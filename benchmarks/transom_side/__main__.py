@@ -12,6 +12,7 @@ from benchmarks.transom_side import (
     mesh,
     messages,
     pauses,
+    sockets,
     supervision,
     tables,
 )
@@ -30,6 +31,7 @@ side.main(
         "accounting": accounting.accounting,
         "call": call.call,
         "copy": copies.copies,
+        "sockets": sockets.echo,
         "aio": aio.round_trip,
         "evals": judging.evals,
         "agent-call": agents.call,

@@ -7,7 +7,7 @@ from typing import Any
 
 import transom
 from transom import ports
-from transom.ports import Accepted, Closed, Data, Eof
+from transom.ports import Accepted, Closed, Data, Eof, Stream
 
 MAX_LINE = 64 * 1024  # bytes; who sends a longer one is cut off
 
@@ -33,7 +33,7 @@ class Connection(transom.Agent):
 
     async def handle_info(self, message: Any) -> None:
         match message:
-            case Data(port, line):
+            case Data(Stream() as port, line):
                 await port.send(json.dumps(await self._answer(line)).encode() + b"\n")
                 await port.set_active("once")  # the next one: a client cannot be faster than we are
             case Eof(port):

@@ -358,6 +358,8 @@ class Port:
     def controlling_process(self, new: Any) -> PortOp[None]:
         """Give it to another process, with its messages that wait in the caller's mailbox, in order.
 
+        When the new owner gets the first of them the port is its own. Unlike in gen_tcp it may use it at once.
+
         Args:
             new: Pid or reference. When it is dead, or ends, the port closes.
 
@@ -374,9 +376,10 @@ class Port:
             if pid == me:
                 return
             was = yield core.ask(core.stop_active)
+            messages = []
             while (message := (yield Take(self))) is not None:
-                _core.send(pid, _core.share(message))
-            yield core.ask(core.give, me, pid, was)
+                messages.append(message)
+            yield core.ask(core.give, me, pid, messages, was)
 
         return PortOp(steps)
 

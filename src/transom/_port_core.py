@@ -15,6 +15,7 @@ import asyncio
 import errno
 import inspect
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ class Core:
         self.hung_hits = 0
         self.hang_in: int | None = None  # so many pieces still pass
         self.received = self.sent = self.received_count = self.sent_count = 0
+        self._handed_on: deque[Any] = deque()  # messages that the owner before had; they come first
         self._gone = False
         self._waiting_gone: list[asyncio.Future[None]] = []
         self._retry: asyncio.Handle | None = None
@@ -146,12 +148,15 @@ class Core:
         self.active = self.once = False
         return was
 
-    def give(self, old: _core.Pid, new: _core.Pid, active: Any) -> None:
-        """It becomes another process's."""
+    def give(self, old: _core.Pid, new: _core.Pid, messages: list[Any], active: Any) -> None:
+        """It becomes another process's, with the messages of it that the old one had. The new one gets them when it
+        owns the port already, so it can use it at once.
+        """
         if self.owner != old or self.warden is None:
             return
         self.owner = new
         self._send(self.warden, (_OWNER, new))
+        self._handed_on.extend(messages)
         self.set_active(active)
 
     def owner_down(self, owner: _core.Pid, reason: Any) -> None:
@@ -197,6 +202,9 @@ class Core:
 
     def pump(self) -> None:
         """Tell the owner what there is to tell, a burst at a time."""
+        while self._handed_on and self._retry is None:
+            if self.tell(self._handed_on[0]):
+                self._handed_on.popleft()
         if self.hung or self.reason is not None:
             return
         left = BURST

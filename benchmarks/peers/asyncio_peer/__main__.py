@@ -1,5 +1,5 @@
 from benchmarks import side
-from benchmarks.peers.asyncio_peer import bridging, judging, latency, lifecycle, memory, messages, pauses
+from benchmarks.peers.asyncio_peer import bridging, judging, latency, lifecycle, memory, messages, pauses, sockets
 
 side.main(
     {
@@ -9,6 +9,7 @@ side.main(
         "down": lifecycle.spawn_down,
         "timer": lifecycle.timer,
         "call": lifecycle.call,
+        "sockets": sockets.echo,
         "aio-task": bridging.task,
         "aio-threadsafe": bridging.threadsafe,
         "evals-loop": judging.loop,

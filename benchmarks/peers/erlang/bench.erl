@@ -29,6 +29,7 @@ scenario("down", P) -> lifecycle:spawn_down(P);
 scenario("restart", P) -> supervision:restart(P);
 scenario("children", P) -> supervision:children(P);
 scenario("timer", P) -> lifecycle:timer(P);
+scenario("sockets", P) -> sockets:echo(P);
 scenario("copy", P) -> copies:copies(P);
 scenario("call", P) -> call:call(P);
 scenario("agent-call", P) -> agent:call(P);
