@@ -39,8 +39,8 @@ class SpawnOptions:
             ``"reject"``: ``send`` and ``.cast`` raise ``QueueFull``, a call to an agent CallError("queue_full").
             ``"kill"``: the receiver ends with reason ``"killed"``.
             ``"wait"``: ``send`` waits for room, with its OS thread; where that would be for ever (to itself, in
-            a ring of waiting processes) or cannot be (thread cap, an event loop's thread), it raises ``QueueFull``. Of a timer's message
-            nobody can be told: it is dropped under ``"reject"``, and let in under ``"wait"``, as are calls to
+            a ring of waiting processes) or cannot be (thread cap, an event loop's thread), it raises
+            ``QueueFull``. Of a timer's message nobody can be told: it is dropped under ``"reject"``, and let in under ``"wait"``, as are calls to
             agents, whose senders wait anyway. A call that is dropped ends with CallTimeout.
         trap_exit: It starts with ``trap_exit(True)``.
         pinned: It stays on one OS thread, for libraries with thread-local state. Costs a thread.

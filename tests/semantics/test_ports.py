@@ -412,6 +412,11 @@ async def test_a_port_can_be_monitored_and_ended_like_a_process() -> None:
         assert raw.recv(1) == b""
 
 
+def _write_bit_by_bit(raw: socket.socket, data: bytes) -> None:
+    for at in range(0, len(data), 3):
+        raw.sendall(data[at : at + 3])
+
+
 @in_node()
 async def test_controlling_process_takes_the_messages_along() -> None:
     async def heir(parent: transom.Pid, count: int) -> None:
@@ -419,13 +424,12 @@ async def test_controlling_process_takes_the_messages_along() -> None:
         transom.send(parent, got)
         await take(Closed)
 
+    count = 50
+    frames = b"".join(b"\0\2" + i.to_bytes(2, "big") for i in range(count))
     for round in range(scaled(40)):
         async with pair(packet=2) as (conn, raw):
-            count = 50
             pid, ref = transom.spawn_monitor(heir, transom.current_pid(), count)
-            writer = threading.Thread(
-                target=lambda raw=raw: [raw.sendall(b"\0\2" + i.to_bytes(2, "big")) for i in range(count)]
-            )
+            writer = threading.Thread(target=_write_bit_by_bit, args=(raw, frames))
             await conn.set_active(True)
             writer.start()
             for _ in range(round):
