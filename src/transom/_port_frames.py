@@ -22,7 +22,7 @@ class Frames:
     __slots__ = ("_buffer", "_head", "_limit", "_scanned", "packet")
 
     def __init__(self, packet: Packet, limit: int) -> None:
-        self.packet = packet
+        self.packet: Packet = packet
         self._head = packet if isinstance(packet, int) else 0
         self._limit = limit
         self._buffer = bytearray()

@@ -178,7 +178,7 @@ class _Pipe(asyncio.Protocol):
         else:
             self._core.data_received(data)
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
         self._core.pipe_lost(self._name)
 

@@ -214,12 +214,12 @@ class StreamCore(Core, asyncio.Protocol):
         self.fail("closed")
         return self.reason is None and not self.is_tls  # True: stay open
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
         if self._cutter is not None:
             self._cutter.cancel()
-        if self.ending in (None, "closed") and error is not None:
-            self.ending = reason_of(error)
+        if self.ending in (None, "closed") and exc is not None:
+            self.ending = reason_of(exc)
         self.eof = False
         self.fail("closed")
         self.gone()

@@ -194,23 +194,23 @@ class UdpCore(Core, asyncio.DatagramProtocol):
         if self.reason is not None:
             transport.abort()
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
-        self.fail("closed" if error is None else reason_of(error))
+        self.fail("closed" if exc is None else reason_of(exc))
         self.gone()
 
-    def error_received(self, error: Exception) -> None:
+    def error_received(self, exc: Exception) -> None:
         """Such as: nobody receives there. UDP promises nothing."""
         self.dropped += 1
 
-    def datagram_received(self, data: bytes, address: Any) -> None:
+    def datagram_received(self, data: bytes, addr: Any) -> None:
         self.received += len(data)
         self.received_count += 1
         self.piece()
         if len(self._queue) >= QUEUE or self._queued + len(data) > QUEUE_BYTES:
             self.dropped += 1
             return
-        self._queue.append((data, address[:2]))
+        self._queue.append((data, addr[:2]))
         self._queued += len(data)
         self.pump()
 
