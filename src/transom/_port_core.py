@@ -117,8 +117,9 @@ class Core:
         self._run_posted()
         result = command(*args)
         if inspect.isawaitable(result):
+            limit = asyncio.timeout(timeout)
             try:
-                async with asyncio.timeout(timeout) as limit:
+                async with limit:
                     result = await result
             except TimeoutError:
                 if limit.expired():
@@ -228,8 +229,12 @@ class Core:
         from transom._port import Closed
 
         assert self.ending is not None
-        if self.active and self.tell(Closed(self.port, self.ending)):
-            self.shut(self.ending, True)
+        if self.active:
+            self.reason = self.ending  # before it is told: who is told sees a closed port
+            if self.tell(Closed(self.port, self.ending)):
+                self._finish(True)
+            else:
+                self.reason = None
 
     def _count(self) -> None:
         from transom._port import Passive
@@ -308,6 +313,9 @@ class Core:
         if self.reason is not None:
             return
         self.reason = reason
+        self._finish(orderly)
+
+    def _finish(self, orderly: bool) -> None:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

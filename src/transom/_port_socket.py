@@ -232,7 +232,8 @@ class _Options:
     """Of connections."""
 
     def __init__(self, packet: Packet, max_frame: int, half_close: bool, nodelay: bool, keepalive: bool) -> None:
-        self.packet, self.max_frame, self.half_close = packet, max_frame, half_close
+        self.packet: Packet = packet
+        self.max_frame, self.half_close = max_frame, half_close
         self.nodelay, self.keepalive = nodelay, keepalive
 
 
