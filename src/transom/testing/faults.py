@@ -74,9 +74,7 @@ def _add(
     return Fault(what, id)
 
 
-def drop(
-    sender: Any = None, to: Any = None, *, chance: float = 1.0, skip: int = 0, times: int | None = None
-) -> Fault:
+def drop(sender: Any = None, to: Any = None, *, chance: float = 1.0, skip: int = 0, times: int | None = None) -> Fault:
     """Messages are lost on the way, as between machines. Calls are messages, and so are their answers.
 
     Args:
