@@ -4,6 +4,7 @@ import os
 
 from mcp.server.fastmcp import FastMCP
 
+
 def weather(city: str) -> str:
     """The weather in a city, now."""
     if not city.isalpha():
