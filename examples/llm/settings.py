@@ -31,7 +31,7 @@ class Settings:
 
 
 # What leaves much of two cores to others: the client takes a quarter of a millisecond for a token, some for a request.
-DEMO = Settings(sessions=150, tokens=8, seconds=4.0, spread=2.0, patience=6.0, attempts=20, reset_after=5.0, again=True)
+DEMO = Settings(sessions=150, tokens=6, seconds=3.0, spread=2.0, patience=6.0, attempts=20, reset_after=5.0, again=True)
 
 
 def start_of(number: int, settings: Settings) -> float:
