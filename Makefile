@@ -38,7 +38,11 @@ $(INSTALLED): $(SOURCES)
 	@sh scripts/install.sh
 
 .PHONY: demo
-demo: build  ## run the example: a telephone exchange of agents, live (a minute at most)
+demo: build  ## agents that talk to a language model that breaks, with hogs and kills, live (a minute at most)
+	$(PY) -m examples.llm.demo $(ARGS)
+
+.PHONY: demo-exchange
+demo-exchange: build  ## a telephone exchange of thousands of agents, live, in the same way; needs no packages
 	$(PY) -m examples.exchange $(ARGS)
 
 .PHONY: test

@@ -20,6 +20,8 @@ class Plan:
     tokens: int  # of a conversation, in three replies
     seconds: float  # that they take
     ramp: float  # seconds over which the sessions begin
+    burst: int  # tokens that one write of the server brings
+    limit: float  # seconds from the start, then what is still open is left
     hogs: str = "none"  # none, inline (in the program as it is), threads (its best effort)
     patience: float = 10.0  # without a word
     attempts: int = 8
@@ -33,6 +35,7 @@ class Plan:
             "x-tokens": str(self.tokens // self.replies),
             "x-seconds": str(self.seconds / self.replies),
             "x-tool-calls": str(self.replies - 1),
+            "x-burst": str(self.burst),
         }
 
 
@@ -68,7 +71,7 @@ def report(
             {
                 "completed": done,
                 "given_up": given_up,
-                "lost": plan.sessions - done - given_up,
+                "open": plan.sessions - done - given_up,
                 "tokens": len(ordered),
                 "p50": at(0.5),
                 "p99": at(0.99),

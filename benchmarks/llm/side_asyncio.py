@@ -8,18 +8,28 @@ from array import array
 from typing import Any
 
 from benchmarks.llm import hogs
-from benchmarks.llm.client import RESULT, Refused, delay, stream
+from benchmarks.llm.client import RESULT, Refused, delays_of, stream
 from benchmarks.llm.plan import Plan, given, report, resident
 
 turns = 0
 
 
-async def session(plan: Plan, number: int, results: list[bytes | None]) -> None:
+class Heard:
+    """What all sessions have come to."""
+
+    def __init__(self) -> None:
+        self.delays: list[bytes] = []  # of each reply that was heard to its end
+        self.done = 0
+        self.given_up = 0
+
+
+async def session(plan: Plan, number: int, heard: Heard) -> None:
     await asyncio.sleep(plan.ramp * number / plan.sessions)
     wait = 1.0
     for attempt in range(plan.attempts + 1):
         try:
-            results.append(await converse(plan, number))
+            await converse(plan, number, heard)
+            heard.done += 1
             return
         except Refused as error:
             pause = max(wait, error.wait)
@@ -28,28 +38,29 @@ async def session(plan: Plan, number: int, results: list[bytes | None]) -> None:
         if attempt < plan.attempts:
             await asyncio.sleep(pause * random.uniform(0.8, 1))
             wait = min(wait * 2, 10)
-    results.append(None)
+    heard.given_up += 1
 
 
-async def converse(plan: Plan, number: int) -> bytes:
+async def converse(plan: Plan, number: int, heard: Heard) -> None:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
-    delays = array("I")
     finish: str | None = None
     while finish != "stop":
+        delays = array("I")
         items = stream(plan, str(number), messages)
         try:
             while True:
                 try:
                     async with asyncio.timeout(plan.patience):
-                        sent, finish = await anext(items)
+                        tokens = await anext(items)
                 except StopAsyncIteration:
                     break
-                delays.append(delay(sent))
+                delays.extend(delays_of(tokens))
+                finish = tokens[-1][1]
         finally:
             await items.aclose()  # type: ignore[attr-defined]
+        heard.delays.append(delays.tobytes())
         messages.append(RESULT)
         await asyncio.sleep(0.001)  # the tool
-    return delays.tobytes()
 
 
 async def hog(plan: Plan, number: int) -> None:
@@ -69,13 +80,12 @@ async def main(plan: Plan) -> None:
         hogs.warm()
         busy = [asyncio.create_task(hog(plan, number)) for number in range(len(hogs.HOGS))]
     before = resident()
-    results: list[bytes | None] = []
-    tasks = [asyncio.create_task(session(plan, number, results)) for number in range(plan.sessions)]
+    heard = Heard()
+    tasks = [asyncio.create_task(session(plan, number, heard)) for number in range(plan.sessions)]
     await asyncio.sleep(plan.ramp + plan.seconds / 2)
     peak = resident()
-    await asyncio.wait(tasks, timeout=plan.seconds * 3.5 + 60)
-    delays = [part for part in results if part is not None]
-    report(plan, len(delays), len(results) - len(delays), delays, before, peak, turns)
+    await asyncio.wait(tasks, timeout=plan.limit - plan.ramp - plan.seconds / 2)
+    report(plan, heard.done, heard.given_up, heard.delays, before, peak, turns)
     for task in [*tasks, *busy]:
         task.cancel()
 

@@ -35,13 +35,14 @@ if (!isMainThread) {
   const plan = JSON.parse(process.argv[2]);
   const agent = new http.Agent({ keepAlive: false, maxSockets: Infinity });
   const tool = { type: "function", function: { name: "look_up", parameters: { type: "object", properties: {} } } };
-  const found = [];
+  const heard = []; // the delays of each reply that was heard to its end
+  let ended = 0, givenUp = 0;
   let hogTurns = 0;
 
   function stream(user, messages, onToken) {
     const body = JSON.stringify({ model: "demo", messages, tools: [tool], stream: true, user });
     const headers = { authorization: "Bearer x", "content-length": Buffer.byteLength(body),
-      "x-tokens": Math.floor(plan.tokens / 3), "x-seconds": plan.seconds / 3, "x-tool-calls": 2 };
+      "x-tokens": Math.floor(plan.tokens / 3), "x-seconds": plan.seconds / 3, "x-tool-calls": 2, "x-burst": plan.burst };
     return new Promise((resolve, reject) => {
       const options = { port: plan.port, host: "127.0.0.1", path: "/v1/chat/completions", method: "POST", headers, agent };
       const request = http.request(options, (response) => {
@@ -71,30 +72,31 @@ if (!isMainThread) {
   }
 
   async function converse(number) {
-    const messages = [{ role: "user", content: "hello" }], delays = [];
+    const messages = [{ role: "user", content: "hello" }];
     let finish = null;
     while (finish !== "stop") {
+      const delays = [];
       await stream(String(number), messages, (chunk, line) => {
         // The number is larger than a double holds exactly: take it from the text.
         const sent = BigInt(line.slice(line.lastIndexOf(":") + 1, line.lastIndexOf("}")).trim());
         delays.push(Number(now() - sent) / 1e6);
         finish = chunk.choices[0].finish_reason;
       });
+      heard.push(delays);
       messages.push({ role: "tool", tool_call_id: "1", content: "found" });
       await sleep(1);
     }
-    return delays;
   }
 
   async function session(number) {
     await sleep((plan.ramp * 1000 * number) / plan.sessions);
     let wait = 1;
     for (let attempt = 0; attempt <= plan.attempts; attempt++) {
-      try { found.push(await converse(number)); return; }
+      try { await converse(number); ended++; return; }
       catch (error) { await sleep(1000 * Math.max(wait, error.wait ?? 0) * (0.8 + 0.2 * Math.random())); }
       wait = Math.min(wait * 2, 10);
     }
-    found.push(null);
+    ended++, givenUp++;
   }
 
   async function hog(number) {
@@ -113,11 +115,11 @@ if (!isMainThread) {
   const all = Promise.all(Array.from({ length: plan.sessions }, (_, number) => session(number)));
   await sleep(1000 * (plan.ramp + plan.seconds / 2));
   const peak = resident();
-  await Promise.race([all, sleep(1000 * (plan.seconds * 3.5 + 60))]);
-  const good = found.filter((part) => part !== null), every = Float64Array.from(good.flat()).sort();
+  await Promise.race([all, sleep(1000 * (plan.limit - plan.ramp - plan.seconds / 2))]);
+  const every = Float64Array.from(heard.flat()).sort();
   const at = (share) => every[Math.min(every.length - 1, Math.floor(share * every.length))] ?? NaN;
-  console.log(JSON.stringify({ completed: good.length, given_up: found.length - good.length,
-    lost: plan.sessions - found.length, tokens: every.length, p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1),
+  console.log(JSON.stringify({ completed: ended - givenUp, given_up: givenUp,
+    open: plan.sessions - ended, tokens: every.length, p50: at(0.5), p99: at(0.99), p999: at(0.999), max: at(1),
     kib: (peak - before) / 1024 / plan.sessions, hog_turns: hogTurns }));
   process.exit(0);
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import transom
 from benchmarks.llm import hogs
-from benchmarks.llm.client import RESULT, delay, stream
+from benchmarks.llm.client import RESULT, delays_of, stream
 from benchmarks.llm.plan import Plan, given, report, resident
 from transom import Backoff, ChildSpec, Recovery, Supervisor, Task
 from transom.counters import Counters
@@ -23,19 +23,20 @@ async def session(plan: Plan, number: int, collector: transom.Pid) -> None:
 
 async def converse(plan: Plan, number: int, collector: transom.Pid) -> None:
     messages: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
-    delays = array("I")
     finish: str | None = None
     while finish != "stop":
-        async for sent, why in transom.aio(stream(plan, str(number), messages), timeout=plan.patience):
-            finish = why
-            delays.append(delay(sent))
+        delays = array("I")
+        async for tokens in transom.aio(stream(plan, str(number), messages), timeout=plan.patience):
+            delays.extend(delays_of(tokens))
+            finish = tokens[-1][1]
+        transom.send(collector, delays.tobytes())
         messages.append(RESULT)
         await transom.sleep(0.001)  # the tool
-    transom.send(collector, (number, delays.tobytes()))
+    transom.send(collector, (number, True))
 
 
 async def give_up(number: int, collector: transom.Pid) -> None:
-    transom.send(collector, (number, None))
+    transom.send(collector, (number, False))
 
 
 def child(plan: Plan, number: int, collector: transom.Pid) -> ChildSpec:
@@ -71,18 +72,22 @@ async def main(plan: Plan) -> None:
     for first in range(0, plan.sessions, GROUP):
         numbers = range(first, min(first + GROUP, plan.sessions))
         await Supervisor.start_link(children=[child(plan, number, collector) for number in numbers])
+    limit = transom.send_after(plan.limit, collector, "late")
     await transom.sleep(plan.ramp + plan.seconds / 2)
     peak = resident()
-    found: dict[int, bytes | None] = {}
-    limit = transom.send_after(plan.ramp + plan.seconds * 4 + 60, collector, "late")
-    while len(found) < plan.sessions:
-        message = await transom.receive()
-        if message == "late":
-            break
-        found[message[0]] = message[1]
+    ended: dict[int, bool] = {}
+    delays: list[bytes] = []
+    while len(ended) < plan.sessions:
+        match await transom.receive():
+            case "late":
+                break
+            case bytes() as part:
+                delays.append(part)
+            case number, done:
+                ended[number] = done
     transom.cancel_timer(limit)
-    delays = [part for part in found.values() if part is not None]
-    report(plan, len(delays), len(found) - len(delays), delays, before, peak, turns.get(0))
+    done = sum(ended.values())
+    report(plan, done, len(ended) - done, delays, before, peak, turns.get(0))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A telephone exchange of agents: the demo of transom.
+"""A telephone exchange of agents, which needs nothing but transom: ``make demo-exchange``.
 
 Thousands of agent sessions hold conversations. Some crash on purpose and are
 restarted, some hog the processor, some refuse to die. Run it from the root of

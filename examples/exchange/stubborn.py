@@ -6,8 +6,10 @@ patience, and one monitors it. All three must know at once.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import transom
 from transom import CallError, Pid, Task
@@ -63,13 +65,15 @@ VICTIMS = {
 }
 
 
-async def kill_the_stubborn() -> list[Outcome]:
+async def kill_the_stubborn(
+    kind: type[Stubborn] = Stubborn, *args: Any, victims: Mapping[str, str] = VICTIMS
+) -> list[Outcome]:
     """One outcome for each kind of victim."""
-    return [await kill_one(doing, method) for doing, method in VICTIMS.items()]
+    return [await kill_one(doing, method, kind, *args) for doing, method in victims.items()]
 
 
-async def kill_one(doing: str, method: str) -> Outcome:
-    victim, watch = await Stubborn.start_monitor()
+async def kill_one(doing: str, method: str, kind: type[Stubborn], *args: Any) -> Outcome:
+    victim, watch = await kind.start_monitor(*args)
     waiting = Task.start(wait_for, victim, method)
     linked = Task.start(be_linked_to, victim)
     await transom.sleep(0.1)  # let all of them get where they are going

@@ -15,10 +15,19 @@ What to read first: session.py, the happy path; then program.py, which has the p
     tools.py       what the model may call: an agent, and a function in an OS process of its own
     program.py     the tree of processes, and who is restarted how
     desk.py        the agent that is told how conversations end
+    meter.py       what all sessions count
     view.py        the live view
     endpoint.py    the server as a child of this program
     server.py      the server: aiohttp; raw.py: the same over a bare protocol, for load
     replies.py     what the model says, and its faults
+
+``python -m examples.llm.demo`` (``make demo``) is the same under load, with the hogs and the kills, and asyncio beside it:
+
+    demo.py        which parts there can be
+    parts.py       the parts: no hogs, with hogs, the kills
+    hogs.py        work that never gives way
+    stuck.py       agents that do not want to die
+    compare.py     starts beside_asyncio.py, the same on asyncio; report.py: the table
 """
 
 from typing import Any

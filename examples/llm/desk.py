@@ -1,15 +1,10 @@
 """The agent that is told how conversations end."""
 
-from typing import ClassVar
-
 import transom
-from transom.counters import Counters
 
 
 class Desk(transom.Agent):
     """Counts answers and those that were given up, and answers ``all_ended`` when none is open."""
-
-    tokens: ClassVar[Counters] = Counters(1, write_concurrency=True)  # heard by all sessions
 
     def init(self, sessions: int) -> None:
         self.open = set(range(sessions))
@@ -18,10 +13,11 @@ class Desk(transom.Agent):
         self.waiting: list[transom.From] = []
 
     @transom.method
-    def answered(self, number: int, text: str) -> None:
+    def answered(self, number: int, text: str, goes_on: bool) -> None:
         if number in self.open:
             self.answers += 1
-            self._closed(number)
+            if not goes_on:
+                self._closed(number)
 
     @transom.method
     def gave_up(self, number: int) -> None:

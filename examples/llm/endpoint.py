@@ -14,6 +14,7 @@ def endpoint(settings: Settings) -> Iterator[Provider]:
     """Start the server, and stop it at the end."""
     options = [f"--fault={fault}" for fault in settings.faults]
     options += [f"--tokens={settings.tokens}", f"--seconds={settings.seconds}", f"--seed={settings.seed}"]
+    options += ["--raw"] * settings.again
     server = subprocess.Popen(
         [sys.executable, "-m", "examples.llm.server", *options],
         stdin=subprocess.PIPE,

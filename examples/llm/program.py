@@ -11,15 +11,14 @@ from .endpoint import endpoint
 from .session import Session, client_of
 from .settings import Provider, Settings, provider
 from .tools import Weather
-from .view import catch_crash_reports, last_line, viewer
+from .view import View, catch_crash_reports, last_line
 
 GROUP = 500  # sessions under one supervisor
 
 
 async def converse(settings: Settings) -> None:
     """Run all sessions to their end."""
-    catch_crash_reports()
-    transom.set_redaction(lambda what, value: f"<{what} not shown>")
+    prepare()
     given = provider()
     with nullcontext(given) if given else endpoint(settings) as where:
         _ = client_of(where).chat.completions  # takes a second of imports: not on the event loop, while sessions wait
@@ -31,8 +30,14 @@ async def converse(settings: Settings) -> None:
         await top.stop()
 
 
+def prepare() -> None:
+    """What a program that talks about people's affairs does first."""
+    catch_crash_reports()
+    transom.set_redaction(lambda what, value: f"<{what} not shown>")
+
+
 class Top(Supervisor):
-    """The desk and the tools first, because the sessions need them; the view last."""
+    """The desk, the tools and the view first, then the sessions, which need them."""
 
     strategy = "rest_for_one"
 
@@ -42,7 +47,7 @@ class Top(Supervisor):
     def children(self) -> Iterable[ChildSpec]:
         yield Desk.child(self.settings.sessions).options(name="desk")
         yield Weather.child().options(name="weather")
-        yield Task.child(viewer, self.settings.plain).options(id="view", restart="permanent")
+        yield View.options(name="view", trap_exit=True).child(self.settings.plain, self.settings.sessions)
         for first in range(0, self.settings.sessions, GROUP):
             numbers = range(first, min(first + GROUP, self.settings.sessions))
             children = [session(number, self.where, self.settings) for number in numbers]
@@ -56,7 +61,10 @@ def session(number: int, where: Provider, settings: Settings) -> ChildSpec:
         id=number,
         restart="transient",
         recovery=Recovery(
-            backoff=backoff, attempts=settings.attempts, reset_after=600, fallback=Task.child(give_up, number)
+            backoff=backoff,
+            attempts=settings.attempts,
+            reset_after=settings.reset_after,
+            fallback=Task.child(give_up, number),
         ),
     )
 

@@ -116,19 +116,23 @@ class Connection(asyncio.Protocol):
             self._take()
 
     def step(self) -> None:
-        """Send the step that is due."""
+        """Send what is due, in one write."""
         reply = self._reply
         if reply is None or self._transport.is_closing():
             return
-        data = reply.steps[self._number]()
-        if data is None:
-            self._transport.abort()
-            return
-        if data is STALL:
-            return
-        self._number += 1
+        burst: list[bytes] = []
+        for make in reply.steps[self._number : self._number + reply.burst]:
+            data = make()
+            if data is None:
+                self._transport.abort()
+                return
+            if data is STALL:
+                return
+            burst.append(data)
+        self._number += len(burst)
         last = self._number == len(reply.steps)
-        self._transport.write(b"%x\r\n%b\r\n%b" % (len(data), data, b"0\r\n\r\n" if last else b""))
+        text = b"".join(burst)
+        self._transport.write(b"%x\r\n%b\r\n%b" % (len(text), text, b"0\r\n\r\n" if last else b""))
         if last:
             self._reply = None
             self._take()

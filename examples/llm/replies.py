@@ -39,6 +39,7 @@ class Manners:
     Attributes:
         tokens: How many a reply has (``x-tokens``).
         seconds: How long it takes (``x-seconds``).
+        burst: How many tokens one write brings (``x-burst``; of ``--raw``), as providers do it under load.
         tool_calls: How often it calls a tool in a conversation that offers some (``x-tool-calls``).
         retry_after: What a refused client is told to wait.
         faults: Probability of each kind of fault; a request's ``x-fault``, or a model's name such as
@@ -52,6 +53,7 @@ class Manners:
     retry_after: float = 1.0
     faults: Mapping[str, float] = field(default_factory=dict)
     seed: int = 1
+    burst: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Reply:
     body: bytes = b""
     steps: Sequence[Callable[[], Step]] = ()
     seconds: float = 0.0  # of the whole stream
+    burst: int = 1  # steps in one write
 
     def due(self, step: int) -> float:
         """Seconds after the begin at which a step is to be sent."""
@@ -130,6 +133,7 @@ class Model:
             headers={"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"},
             steps=steps,
             seconds=seconds * (SLOW if fault == "slow" else 1),
+            burst=max(1, int(headers.get("x-burst", self.manners.burst))),
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib.util
 import json
 import resource
 import sys
@@ -26,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     faults = dict(options.fault or ())
     manners = Manners(options.tokens, options.seconds, options.tool_calls, options.retry_after, faults, options.seed)
-    serve = serve_raw if options.raw else serve_aiohttp
+    serve = serve_raw if options.raw or importlib.util.find_spec("aiohttp") is None else serve_aiohttp
     model = Model(manners)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         more = runner.run(serve(model, options.port))

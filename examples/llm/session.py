@@ -8,9 +8,9 @@ import openai
 import transom
 from transom import aio
 
-from . import tools
+from . import meter, tools
 from .desk import Desk
-from .settings import Provider, Settings
+from .settings import Provider, Settings, start_of
 
 QUESTION = "What is the weather in Oslo, and what is the factorial of six?"
 
@@ -34,19 +34,27 @@ class Session(transom.Agent):
         self.number = number
         self.provider = provider
         self.settings = settings
-        self.messages: list[dict[str, Any]] = [{"role": "user", "content": QUESTION}]
-        transom.continue_with("converse")
+        self.messages: list[dict[str, Any]] = []
+        meter.counts.add(meter.STARTS, 1)
+        transom.continue_with(start_of(number, settings))
 
     async def handle_continue(self, value: Any) -> None:
+        await transom.sleep(value)
+        self.messages = [{"role": "user", "content": QUESTION}]
         answer = await self._hear()
         while answer.get("tool_calls"):
             self.messages.append(answer)
             for call in answer["tool_calls"]:
                 result = await tools.call(call["function"]["name"], call["function"]["arguments"])
+                meter.counts.add(meter.MESSAGES, 2)
                 self.messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
             answer = await self._hear()
-        Desk.at("desk").answered.cast(self.number, answer["content"])
-        transom.stop_after("normal")
+        Desk.at("desk").answered.cast(self.number, answer["content"], self.settings.again)
+        meter.counts.add(meter.MESSAGES, 1)
+        if self.settings.again:
+            transom.continue_with(0.0)
+        else:
+            transom.stop_after("normal")
 
     async def _hear(self) -> dict[str, Any]:
         """The model's next message, as it streams in."""
@@ -55,7 +63,7 @@ class Session(transom.Agent):
             for choice in chunk.choices:
                 if choice.delta.content:
                     answer["content"] += choice.delta.content
-                    Desk.tokens.add(0, 1)
+                    meter.heard(getattr(chunk, "sent", None))
                 for part in choice.delta.tool_calls or ():
                     add_to(answer.setdefault("tool_calls", []), part)
         return answer

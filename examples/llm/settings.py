@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FAULTS = ("rate_limit=0.03", "error=0.02", "malformed=0.02", "hang_up=0.02", "stall=0.01", "slow=0.01")
 
@@ -21,8 +21,22 @@ class Settings:
     patience: float = 5.0  # seconds without a word from the model, then the session crashes
     attempts: int = 8  # restarts of a session, then it is given up
     first_delay: float = 0.5  # seconds before the first restart; doubles with each
+    reset_after: float = 600.0  # seconds without a crash, then its earlier ones are forgotten
     limit: float = 120.0  # seconds for the whole run
     plain: bool = False  # plain lines in place of the live view
+    again: bool = False  # a session that has its answer asks again, without end
+    spread: float = 0.0  # seconds over which the sessions begin
+    part: float = 5.0  # seconds of each measured part of the demo
+    asyncio: bool = True  # the demo runs the same load on asyncio, too
+
+
+# What leaves much of two cores to others: the client takes a quarter of a millisecond for a token, some for a request.
+DEMO = Settings(sessions=150, tokens=6, seconds=3.0, spread=2.0, patience=6.0, attempts=20, reset_after=5.0, again=True)
+
+
+def start_of(number: int, settings: Settings) -> float:
+    """Seconds that a session waits before it begins: all at once would speak in chorus ever after."""
+    return settings.spread * number / settings.sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +57,14 @@ def provider() -> Provider | None:
     return Provider(url, os.environ.get("OPENAI_MODEL", "gpt-4o-mini"), key) if url and key else None
 
 
-def parse(argv: Sequence[str]) -> Settings:
+def usual() -> Settings:
+    """A real provider gets few sessions, and more time."""
+    return Settings() if provider() is None else Settings(sessions=3, patience=60.0)
+
+
+def parse(argv: Sequence[str], default: Settings | None = None) -> Settings:
     """The settings that the command line asks for."""
-    default = Settings() if provider() is None else Settings(sessions=3, patience=60.0)
+    default = default or usual()
     parser = argparse.ArgumentParser(prog="llm", description="Agents that talk to a language model.")
     parser.add_argument("--sessions", type=int, default=default.sessions, help="how many (default %(default)s)")
     parser.add_argument("--tokens", type=int, default=default.tokens, help="of a reply (default %(default)s)")
@@ -57,11 +76,14 @@ def parse(argv: Sequence[str]) -> Settings:
     parser.add_argument("--attempts", type=int, default=default.attempts, help="restarts before a session is given up")
     parser.add_argument("--first-delay", type=float, default=default.first_delay, help="seconds, before a restart")
     parser.add_argument("--limit", type=float, default=default.limit, help="seconds for the whole run")
+    parser.add_argument("--part", type=float, default=default.part, help="seconds, of each measured part of the demo")
+    parser.add_argument("--no-asyncio", action="store_true", help="the demo leaves out the comparison with asyncio")
     parser.add_argument("--plain", action="store_true", help="plain lines, also on a terminal")
     given = parser.parse_args(argv)
     if given.sessions < 1:
         parser.error("--sessions must be 1 or more")
-    return Settings(
+    return replace(
+        default,
         sessions=given.sessions,
         tokens=given.tokens,
         seconds=given.seconds,
@@ -71,5 +93,7 @@ def parse(argv: Sequence[str]) -> Settings:
         attempts=given.attempts,
         first_delay=given.first_delay,
         limit=given.limit,
+        part=given.part,
+        asyncio=not given.no_asyncio,
         plain=given.plain or not sys.stdout.isatty(),
     )

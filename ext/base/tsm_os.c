@@ -36,9 +36,15 @@ thread_main(void* raw)
     return NULL;
 }
 
+/* Signals are the main thread's. Linux gives it every signal of the process that it does not
+ * block, so there our threads block none: a program that one of them starts (subprocess) would
+ * inherit that and be deaf to SIGTERM. */
 static void
 thread_signals_to_block(sigset_t* set)
 {
+#ifdef TSM_LINUX
+    sigemptyset(set);
+#else
     /* Faults are sent to the thread that caused them; blocked, they would kill the
      * program without a word from faulthandler. */
     static const int faults[] = {SIGSEGV, SIGBUS,  SIGFPE, SIGILL,
@@ -47,6 +53,7 @@ thread_signals_to_block(sigset_t* set)
     for (size_t i = 0; i < TSM_ARRAY_LEN(faults); i++) {
         sigdelset(set, faults[i]);
     }
+#endif
 }
 
 int
@@ -73,7 +80,7 @@ tsm_thread_start(void (*fn)(void*), void* arg, size_t stack_bytes, tsm_os_thread
     /* A new thread inherits its creator's mask. */
     sigset_t blocked, before;
     thread_signals_to_block(&blocked);
-    pthread_sigmask(SIG_SETMASK, &blocked, &before);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
     rc = pthread_create(&out->handle, &attr, thread_main, start);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (rc != 0) {

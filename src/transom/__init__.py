@@ -154,7 +154,9 @@ def _publish() -> None:
     for value in tuple(names.values()):
         if getattr(value, "__module__", "").startswith("transom."):
             value.__module__ = "transom"
-    names["__all__"] = sorted(name for name in names if name.isidentifier() and not name.startswith("_") and name != "sys")
+    names["__all__"] = sorted(
+        name for name in names if name.isidentifier() and not name.startswith("_") and name != "sys"
+    )
 
 
 _publish()

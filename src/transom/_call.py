@@ -25,7 +25,7 @@ class Refused:
 HINTS = {
     "noproc": "it is not alive, or was never started",
     "timeout": "no answer in time; it may still be at work. Give more time: method.options(timeout=60)(...)",
-    "queue_full": "it has max_queue messages waiting and refuses more (on_full=\"reject\"); try later",
+    "queue_full": 'it has max_queue messages waiting and refuses more (on_full="reject"); try later',
     "calling_self": "an agent cannot wait for itself; call the method directly: self.method(...)",
 }
 

@@ -216,7 +216,9 @@ def _attribute(owner: Any, name: str, place: str, what: str, is_one: Callable[[A
     except AttributeError:
         known = [key for key, value in vars(owner).items() if is_one(value) and key[0] != "_"]
         close = difflib.get_close_matches(name, known, 1) or known[:5]
-        hint = f"Did you mean {place}:{close[0]}?" if len(close) == 1 else f"It has: {', '.join(close) or f'no {what}s'}."
+        hint = (
+            f"Did you mean {place}:{close[0]}?" if len(close) == 1 else f"It has: {', '.join(close) or f'no {what}s'}."
+        )
         raise NotRunnable(f"{place} has no {what} {name!r}. {hint}") from None
 
 

@@ -66,7 +66,15 @@ _BASES: tuple[tuple[type, int], ...] = (
     *((scalar, SCALAR_SUB) for scalar in (str, int, float, bytes, complex, frozenset)), (object, PLAIN),
 )  # fmt: skip
 
-_HOOKS = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__getnewargs__", "__getnewargs_ex__", "__new__")
+_HOOKS = (
+    "__reduce_ex__",
+    "__reduce__",
+    "__getstate__",
+    "__setstate__",
+    "__getnewargs__",
+    "__getnewargs_ex__",
+    "__new__",
+)
 
 # Hooks that generated code adds and that only do what the core does anyway.
 _NAMEDTUPLE_GETNEWARGS = collections.namedtuple("_Sample", "field").__getnewargs__.__code__  # type: ignore[attr-defined]

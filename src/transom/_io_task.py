@@ -154,6 +154,8 @@ async def _close_stream(items: Any, owned: Any) -> None:
                 result = close()
                 if inspect.isawaitable(result):
                     await result
+            except asyncio.CancelledError:
+                return  # cancelled a second time: the loop ends, and has no more time for it
             except BaseException as error:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": "closing a stream of aio() failed", "exception": error}

@@ -86,7 +86,9 @@ class Port:
         self._fds: dict[int, Worker] = {}
         self._workers: list[Worker] = []
         self._waiting: dict[Job, None] = {}  # in order; any of them may be given up
-        self._under_way: set[Job] = set()  # from submit until its outcome is sent or nobody wants it; each step is atomic
+        self._under_way: set[Job] = (
+            set()
+        )  # from submit until its outcome is sent or nobody wants it; each step is atomic
         self._failed = 0
         self._open = True
         self._thread = threading.Thread(target=self._main, name="transom-isolated", daemon=True)

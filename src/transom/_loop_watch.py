@@ -2,7 +2,9 @@
 
 One thread asks each loop that has something to do for a sign of life. A loop that gives none for BLOCKED_SECONDS is
 blocked: its stack goes to the logger `transom`, once for each time. What blocks it on behalf of a process that is dead
-already is interrupted.
+already is interrupted: an exception is raised in the loop's thread. It hits whatever runs there when the thread next looks, so
+that is done only when one and the same task has kept the loop for HUNG_SECONDS. A loop that is slow, because many tasks are
+ready or the machine is busy, changes its task meanwhile.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ _log = logging.getLogger("transom")
 
 BLOCKED_SECONDS = 0.05
 PERIOD_SECONDS = 0.02
+HUNG_SECONDS = 0.5
 LOOK_SECONDS = 0.005  # between two tries to see the stack
 
 
@@ -36,12 +39,15 @@ class Sign:
         self.asked: float | None = None  # when; None: it has answered
         self.reported = False
         self.interrupted = False
+        self.task: asyncio.Task[Any] | None = None  # which was seen to run at each look since the time `since`
+        self.since = 0.0
         self.blocked = 0  # how often
         self.longest = 0.0  # seconds
 
     def ask(self) -> None:
         self.asked = time.monotonic()
         self.reported = False
+        self.task = None
         if not self.thread.call(self._answer):
             self.asked = None
 
@@ -65,7 +71,7 @@ class Sign:
             if frames is None and late < 1.0:
                 return  # look again soon
             self._report(late, frames)
-        if not self.interrupted and self._is_dead():
+        if not self.interrupted and self._hangs() and self._is_dead():
             self.interrupted = True
             self.thread.core.interrupt(_errors.Killed)
 
@@ -92,6 +98,13 @@ class Sign:
         if home is not None:
             return f"{type(home.agent).__qualname__} {home.pid}"
         return "an operation that begins, or a callback" if op is None else f"an operation of {op.owner}"
+
+    def _hangs(self) -> bool:
+        """Has one task kept the loop all the time?"""
+        task, now = asyncio.current_task(self.thread.loop), time.monotonic()
+        if task is not self.task:
+            self.task, self.since = task, now
+        return task is not None and now - self.since >= HUNG_SECONDS
 
     def _is_dead(self) -> bool:
         task = asyncio.current_task(self.thread.loop)

@@ -286,20 +286,16 @@ class ProgramCore(StreamCore):
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         argv, stderr, env, cwd, _ = self._start
-        mask = signal.pthread_sigmask(signal.SIG_SETMASK, [])  # ours blocks everything, and the program inherits it
-        try:
-            return subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=_STDERR[stderr],
-                env=env,
-                cwd=cwd,
-                bufsize=0,
-                start_new_session=True,
-            )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=_STDERR[stderr],
+            env=env,
+            cwd=cwd,
+            bufsize=0,
+            start_new_session=True,
+        )
 
     def _spawned(self, starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
         """It runs, whether or not somebody still wants it."""

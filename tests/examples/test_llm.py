@@ -154,6 +154,17 @@ def test_faults_by_chance_depend_on_the_user_alone() -> None:
     assert 60 < every.count(429) < 180 and 30 < every.count(500) < 130
 
 
+@pytest.mark.slow
+def test_tokens_in_bursts() -> None:
+    """Fewer writes, the same events in the same order; a fault in the middle comes when it is its turn."""
+    with serving("--raw") as (port, counts):
+        whole, burst = ([chunk["choices"] for chunk in events(post(port, BODY, {**KEY, "x-burst": n}))] for n in "14")
+        assert burst == whole
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            post(port, {**BODY, "model": "demo+hang_up"}, {**KEY, "x-burst": "4"}).read()
+    assert counts == [{"requests": 3, "broken": {"hang_up": 1}}]
+
+
 def run(*options: str) -> str:
     command = [sys.executable, "-m", "examples.llm", "--plain", "--tokens=5", "--seconds=0.05", "--limit=50", *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=55, cwd=ROOT, check=False)

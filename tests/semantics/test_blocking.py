@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+from pathlib import Path
+
+import pytest
 
 import transom
-from tests.support import in_node, take, until
+from tests.support import in_node, run_node, take, until
 
 
 class Quick(transom.Agent):
@@ -64,3 +69,15 @@ async def test_blocking_handlers_leave_the_others_alone() -> None:
         assert await quick.ping.options(timeout=20)() == "pong"
     gate.set()
     assert [await call for call in calls] == ["done"] * 8
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the mask of a program from /proc")
+def test_a_program_started_in_a_process_blocks_no_signal() -> None:
+    """What subprocess starts inherits the mask of the thread: one that blocks signals would make it deaf to SIGTERM."""
+
+    def start() -> list[str]:
+        code = "print(next(line for line in open('/proc/self/status') if line.startswith('SigBlk')))"
+        done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+        return done.stdout.split()
+
+    assert run_node(start) == ["SigBlk:", "0" * 16]

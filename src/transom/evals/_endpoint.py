@@ -229,7 +229,11 @@ class Endpoint:
     def _read(self, answer: Any, data: bytearray) -> Reply:
         """Status, Retry-After, and the value; of an error: the beginning of its text."""
         if answer.status_code >= 300:
-            return answer.status_code, answer.headers.get("retry-after"), self._clean(data.decode(errors="replace"))[:SHOWN]
+            return (
+                answer.status_code,
+                answer.headers.get("retry-after"),
+                self._clean(data.decode(errors="replace"))[:SHOWN],
+            )
         try:
             return answer.status_code, None, json.loads(data)
         except (ValueError, RecursionError):

@@ -100,10 +100,9 @@ def _in_node(item: Any, function: Callable[..., Any], node: Node) -> Callable[..
     return test
 
 
-def _search(
-    item: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], node: Node
-) -> None:
+def _search(item: Any, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], node: Node) -> None:
     __tracebackhide__ = True
+
     async def steps() -> Any:
         return await call(function, args, kwargs)
 
