@@ -110,6 +110,31 @@ tsm_thread_detach(tsm_os_thread_t* t)
     tsm_check(rc == 0);
 }
 
+#if defined(TSM_LINUX) && defined(SYS_sched_setattr)
+/* struct sched_attr of linux/sched/types.h, which collides with older glibc's sched.h. */
+typedef struct {
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+    uint64_t runtime_ns, deadline_ns, period_ns;
+    uint32_t util_min, util_max;
+} sched_attr_t;
+#endif
+
+void
+tsm_thread_be_prompt(void)
+{
+#if defined(TSM_LINUX) && defined(SYS_sched_setattr)
+    enum { SLICE_NS = 200000 };
+    sched_attr_t attr = {0};
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) == 0 && attr.policy == SCHED_OTHER) {
+        attr.runtime_ns = SLICE_NS; /* a request; whatever the answer, the thread runs */
+        (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+    }
+#endif
+}
+
 void
 tsm_thread_setname(const char* name)
 {

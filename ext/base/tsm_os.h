@@ -47,6 +47,11 @@ void tsm_thread_detach(tsm_os_thread_t* t);
 /* Name of the calling thread as debuggers and /proc show it; cut to 15 bytes. */
 void tsm_thread_setname(const char* name);
 
+/* The calling thread runs for moments at a time: when it wakes it should not wait for the end
+ * of another thread's long slice. Its share of the processor stays what it was. Where the
+ * system does not know such a thing (Linux before 6.12, others) nothing happens. */
+void tsm_thread_be_prompt(void);
+
 /* The kernel's number of the calling thread (threading.get_native_id()). A system call:
  * keep it. */
 uint64_t tsm_gettid(void);

@@ -29,6 +29,7 @@ tsm_io_attach(PyObject* op, PyObject* Py_UNUSED(none))
     }
     self->ts = PyThreadState_Get();
     tsm_mutex_unlock(&watch_lock);
+    tsm_thread_be_prompt();
     tsm_on_loop = true;
     Py_RETURN_NONE;
 }
