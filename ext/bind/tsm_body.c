@@ -300,10 +300,6 @@ run_coroutine(tsm_worker_t* w, tsm_proc_t* p)
     if (TSM_LIKELY(how == PYGEN_NEXT)) {
         return tsm_body_waits(w, p);
     }
-    if (how == PYGEN_RETURN && Py_IS_TYPE(result, &TsmServer_Type) && (p->flags & TSM_PF_DEAD) == 0) {
-        tsm_server_become(p, result);
-        return tsm_server_run(w, p);
-    }
     tsm_body_conclude(w, p, how == PYGEN_RETURN ? result : NULL);
     return TSM_RUN_ENDED;
 }

@@ -120,13 +120,9 @@ get_ancestors(tsm_proc_t* p)
     return ancestors != NULL ? ancestors : PyTuple_New(0);
 }
 
-static PyObject*
-get_initial_call(tsm_proc_t* p)
+PyObject*
+tsm_initial_call_of(tsm_proc_t* p)
 {
-    PyObject* known = from_origin(p, "initial_call");
-    if (known != NULL) {
-        return known;
-    }
     PyObject* of = p->body;
     if (of == NULL) {
         return Py_NewRef(Py_None);
@@ -139,6 +135,13 @@ get_initial_call(tsm_proc_t* p)
         (void)PyObject_GetOptionalAttrString(of, "__qualname__", &name);
     }
     return name != NULL ? name : PyUnicode_FromString(Py_TYPE(of)->tp_name);
+}
+
+static PyObject*
+get_initial_call(tsm_proc_t* p)
+{
+    PyObject* known = from_origin(p, "initial_call");
+    return known != NULL ? known : tsm_initial_call_of(p);
 }
 
 /* The innermost coroutine of a suspended body; user types are not followed. */
