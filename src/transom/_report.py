@@ -100,6 +100,8 @@ def trace(text: str) -> None:
 
 def report(pid: Pid, reason: object, label: str | None, origin: Any, extra: dict[str, Any] | None) -> None:
     """Log one crash report. The core calls it once for each abnormal end; runs in no process."""
+    if not _log.isEnabledFor(logging.ERROR):
+        return
     who = f"{pid} ({label})" if label else str(pid)
     details = [] if origin is None else _from_origin(origin)
     if extra is not None:

@@ -148,7 +148,7 @@ class Start[A]:
 
     def child(self, *args: Any, **kwargs: Any) -> ChildSpec:
         """As ``Agent.child``."""
-        return ChildSpec(id=self.agent.__name__, start=_ChildStart(self, args, kwargs), name=self.spawn.name)
+        return ChildSpec(id=self.agent.__name__, start=_ChildStart(self, args, tuple(kwargs.items())), name=self.spawn.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +157,12 @@ class _ChildStart:
 
     how: Start[Any]
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: tuple[tuple[str, Any], ...]
 
     def __call__(self) -> Operation[Any]:
-        return self.how.how.start_link(*self.args, **self.kwargs)
+        if not self.kwargs:
+            return self.how.how.start_link(*self.args)
+        return self.how.how.start_link(*self.args, **dict(self.kwargs))
 
     def with_name(self, name: str | None) -> _ChildStart:
         return replace(self, how=self.how.options(name=name))
