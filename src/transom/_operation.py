@@ -70,7 +70,7 @@ class _Stepwise[T](Operation[T]):
     __slots__ = ("_steps",)
 
     def __init__(self, steps: Steps[T]) -> None:
-        self._steps = steps  # type: ignore[method-assign]
+        self._steps = steps  # type: ignore[method-assign, assignment]
 
 
 def of_steps[T](steps: Steps[T]) -> Operation[T]:

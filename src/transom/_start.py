@@ -112,7 +112,7 @@ class Start[A]:
     how: _core._How = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        kind = self.agent
+        kind: Any = self.agent
         flags = kind._transom_server_flags | (0 if kind._loop is None else _serve.LOOP)
         core = _process.core_options(self.spawn)
         how = _core._How(kind, kind._reference, flags, f"{kind.__qualname__}.init", self.timeout, False, *core)

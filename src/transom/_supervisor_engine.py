@@ -79,7 +79,7 @@ class _View:
         return state
 
 
-type Step = Coroutine[Any, Any, None] | None  # what is to be awaited before the next message
+type Step = Coroutine[Any, Any, Any] | None  # what is to be awaited before the next message
 
 
 class Engine:
@@ -189,8 +189,11 @@ class Engine:
             await self.stop_all()
             raise
 
-    async def launch(self, child: Child) -> tuple[Any] | None:
-        """Start a child once. Returns None, or the reason of the failure in a tuple."""
+    async def launch(self, child: Child, again: bool = False) -> tuple[Any] | None:
+        """Start a child once. Returns None, or the reason of the failure in a tuple.
+
+        again: it is a restart, and what has to follow is done.
+        """
         if child.retry is not None:
             self._call_off(child)
         progress = child.progress
@@ -201,8 +204,12 @@ class Engine:
             # Linked once more: a start function may have forgotten it.
             pid = None if started is None else _core._adopt(started)
         except Exception as error:
-            return (_reason_of(error),)
-        child.pid, child.started = pid, started
+            reason = _reason_of(error)
+            if again:
+                self._failed_again(child, reason)
+            return (reason,)
+        child.pid = pid
+        child.started = started
         if pid is not None:
             self.by_pid[pid] = child
             child.last_pid = pid
@@ -212,6 +219,8 @@ class Engine:
             _log.info("%s: child %r started as %s", self.who, child.spec.id, pid)
         if self.notes_starts:
             self.on_started(child)
+        if pid is None and again:
+            self.forget(child)
         return None
 
     def on_started(self, child: Child) -> None:
@@ -222,7 +231,8 @@ class Engine:
     def _ended(self, child: Child, reason: Any) -> Step:
         """A child ended by itself."""
         child.pid = None
-        if _restart.wants_restart(child.spec.restart, reason):
+        restart = child.spec.restart
+        if restart == "permanent" or _restart.wants_restart(restart, reason):
             return self._restart(child, "ended", reason)
         if not _restart.is_clean(reason):
             self._report("ended", child, reason, "it is not restarted")
@@ -259,16 +269,18 @@ class Engine:
             self.forget(child)
             raise _errors.Stop("shutdown")
         delay = step if isinstance(step, float) else 0.0
-        if step == "fall_back":
-            self._report(how, child, reason, "its fallback is started")
-        elif delay == 0:
-            self._report(how, child, reason, "it is restarted")
-        else:
-            self._report(how, child, reason, f"it is restarted in {delay:.3g} s")
+        if _log.isEnabledFor(logging.ERROR):
+            then = f"it is restarted in {delay:.3g} s" if delay else "it is restarted"
+            self._report(how, child, reason, "its fallback is started" if step == "fall_back" else then)
         if how == "failed to start":
             self._wait(child, delay)  # by a message, so that requests get their turn
             return None
-        return self._start_group(child) if delay == 0 else self._start_later(child, delay)
+        return self._start_later(child, delay) if delay else self._start_group(child)
+
+    def _failed_again(self, child: Child, reason: Any) -> None:
+        if child.progress is not None:
+            child.progress.since = _core._monotonic()
+        self._restart(child, "failed to start", reason)  # which waits for nothing
 
     async def _start_later(self, child: Child, delay: float) -> None:
         await self._stop_group(child)
@@ -297,18 +309,13 @@ class Engine:
                 await self.stop(child)
         return [child for child in group if child.key in self.children]
 
-    async def _start_group(self, ended: Child) -> None:
-        for child in [ended] if self.strategy == "one_for_one" else await self._stop_group(ended):
-            if child.pid is not None:
-                continue
-            failure = await self.launch(child)
-            if failure is not None:
-                if child.progress is not None:
-                    child.progress.since = _core._monotonic()
-                self._restart(child, "failed to start", failure[0])  # which waits for nothing
+    def _start_group(self, ended: Child) -> Coroutine[Any, Any, Any]:
+        return self.launch(ended, True) if self.strategy == "one_for_one" else self._restart_group(ended)
+
+    async def _restart_group(self, ended: Child) -> None:
+        for child in await self._stop_group(ended):
+            if child.pid is None and await self.launch(child, True) is not None:
                 return
-            if child.pid is None:
-                self.forget(child)
 
     # -- stop ---------------------------------------------------------------------------------------------------------
 
