@@ -59,8 +59,7 @@ typedef struct tsm_bind {
     PyObject* server_enter;    /* (server, *args, **kwargs) -> coroutine: init on the loop */
     PyObject* starting;        /* the class of starts, derived from _core._Start */
     PyObject* start_demand;    /* (kind) raises NotInProcess outside of processes */
-    PyObject* start_outside;   /* (start) -> iterator: awaited in no process */
-    PyObject* start_blocking;  /* (start, timeout) -> the result: asked for in no process */
+    PyObject *start_outside, *start_blocking; /* (start), (start, timeout): as of calls */
     PyObject* start_error;     /* (reason, ref or None) -> StartError */
     PyObject* start_taken;     /* (name) -> AlreadyStarted */
     PyObject* s_timeout_message; /* what an idle server gets when its time is up */
@@ -232,8 +231,6 @@ extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[]
 extern PyMethodDef tsm_data_methods[];
 extern PyMethodDef tsm_replay_methods[];
 extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
-PyObject* tsm_origin_of(tsm_proc_t* p);
-PyObject* tsm_initial_call_of(tsm_proc_t* p); /* as its body tells it; a str or None */
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);

@@ -6,8 +6,8 @@
  *                 gets an INFO signal and answers in its own turn, or, while it sits in
  *                 native code, whoever services it answers.
  */
-#include "bind/tsm_bind.h"
 #include "bind/tsm_docs.h"
+#include "bind/tsm_start.h"
 
 #include "base/tsm_clock.h"
 #include "mem/tsm_arena.h"

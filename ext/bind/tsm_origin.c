@@ -80,7 +80,6 @@ PyTypeObject TsmOrigin_Type = {
     .tp_methods = origin_methods,
 };
 
-/* New reference; None for a process that was not started through proc_lib. Owner of p. */
 PyObject*
 tsm_origin_of(tsm_proc_t* p)
 {

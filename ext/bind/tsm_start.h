@@ -39,6 +39,9 @@ PyObject* tsm_spawn_make_body(PyObject* fn, PyObject* const* args, Py_ssize_t n,
 
 void tsm_spawn_drop_body(PyObject* body, uint32_t flag); /* that never becomes a process */
 
+/* None for a process that was not started through proc_lib; new reference. Owner of p. */
+PyObject* tsm_origin_of(tsm_proc_t* p);
+PyObject* tsm_initial_call_of(tsm_proc_t* p); /* as its body tells it; a str or None */
 /* The origin of a process that the caller is about to start. New reference; user mode. */
 PyObject* tsm_origin_of_child(PyObject* initial_call);
 

@@ -14,7 +14,8 @@ Invariants
     leftover Exit of one is told from a crash by that alone. Nothing is restarted twice.
 
 Cost        One end and restart is what a supervisor does most, and it does it while others wait: from the Exit to the
-            start there are plain functions, which return a coroutine where something has to be waited for.
+            start there are plain functions, which return a coroutine where something has to be waited for, and names of
+            other modules are imported by name: the free-threaded interpreter looks each attribute up anew.
 
 Rejected    Taking leftover Exits out of the mailbox after each stop: a scan per child, quadratic when many end at once.
 
@@ -30,10 +31,12 @@ from typing import Any
 
 from transom import _core, _errors, _restart, _sys, _values
 from transom._child import ChildSpec
-from transom._core import Exit, Pid, Ref
+from transom._core import Exit, Pid, Ref, _adopt, _monotonic, receive
 from transom._operation import Operation
 
 _log = logging.getLogger("transom")
+_is_logged = _log.isEnabledFor  # names that are found at once: see Cost
+INFO, ERROR = logging.INFO, logging.ERROR
 
 CALL = "$supervisor_call"
 RETRY = "$supervisor_retry"
@@ -114,7 +117,6 @@ class Engine:
     async def run(self) -> None:
         """Serve until told or forced to end; then stop all children and end with the reason."""
         try:
-            receive = _core.receive
             while True:
                 step = self.handle(await receive())
                 if step is not None:
@@ -202,7 +204,7 @@ class Engine:
             if isinstance(started, Operation) or (type(started) is not Pid and inspect.isawaitable(started)):
                 started = await started
             # Linked once more: a start function may have forgotten it.
-            pid = None if started is None else _core._adopt(started)
+            pid = None if started is None else _adopt(started)
         except Exception as error:
             reason = _reason_of(error)
             if again:
@@ -214,8 +216,8 @@ class Engine:
             self.by_pid[pid] = child
             child.last_pid = pid
         if progress is not None:
-            progress.since = _core._monotonic()
-        if _log.isEnabledFor(logging.INFO):
+            progress.since = _monotonic()
+        if _is_logged(INFO):
             _log.info("%s: child %r started as %s", self.who, child.spec.id, pid)
         if self.notes_starts:
             self.on_started(child)
@@ -257,7 +259,7 @@ class Engine:
         raise _errors.Stop("shutdown")
 
     def _restart(self, child: Child, how: str, reason: Any) -> Step:
-        now = _core._monotonic()
+        now = _monotonic()
         step = "count" if child.progress is None else child.progress.next_step(child.spec.recovery, now)
         if step == "give_up" or (step == "count" and not self.intensity.add(now)):
             self._report(how, child, reason, "the supervisor gives up")
@@ -269,7 +271,7 @@ class Engine:
             self.forget(child)
             raise _errors.Stop("shutdown")
         delay = step if isinstance(step, float) else 0.0
-        if _log.isEnabledFor(logging.ERROR):
+        if _is_logged(ERROR):
             then = f"it is restarted in {delay:.3g} s" if delay else "it is restarted"
             self._report(how, child, reason, "its fallback is started" if step == "fall_back" else then)
         if how == "failed to start":
@@ -279,7 +281,7 @@ class Engine:
 
     def _failed_again(self, child: Child, reason: Any) -> None:
         if child.progress is not None:
-            child.progress.since = _core._monotonic()
+            child.progress.since = _monotonic()
         self._restart(child, "failed to start", reason)  # which waits for nothing
 
     async def _start_later(self, child: Child, delay: float) -> None:
@@ -324,10 +326,10 @@ class Engine:
         if child.pid is not None:
             ref = self._ask_to_stop(child)
             try:
-                down = await _core.receive(ref, timeout=patience(child.spec))
+                down = await receive(ref, timeout=patience(child.spec))
             except TimeoutError:
                 self._kill(child)
-                down = await _core.receive(ref)
+                down = await receive(ref)
             self._stopped(child, down.reason)
         self.forget(child)
 
@@ -433,7 +435,7 @@ class Engine:
     # -- reports ------------------------------------------------------------------------------------------------------
 
     def _report(self, what: str, child: Child, reason: Any, then: str) -> None:
-        if not _log.isEnabledFor(logging.ERROR):
+        if not _is_logged(ERROR):
             return
         shown = reason.summary() if isinstance(reason, _values.Crash) else repr(reason)
         pid = child.last_pid if what != "failed to start" else None
