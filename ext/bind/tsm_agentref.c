@@ -249,6 +249,18 @@ agentref_dealloc(PyObject* op)
     Py_TYPE(op)->tp_free(op); /* a class of Python's is given back by its own dealloc, which calls this one */
 }
 
+/* No __getattr__ of Python's: its mere presence would cost each call two look-ups more. */
+static PyObject*
+agentref_getattro(PyObject* op, PyObject* name)
+{
+    PyObject* found = PyObject_GenericGetAttr(op, name);
+    if (TSM_UNLIKELY(found == NULL) && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear();
+        return PyObject_CallFunctionObjArgs(tsm_bind.no_method, op, name, NULL); /* raises */
+    }
+    return found;
+}
+
 /* What every primitive asks a reference for. */
 static PyObject*
 agentref_pid(PyObject* op, void* Py_UNUSED(closure))
@@ -314,6 +326,7 @@ PyTypeObject TsmAgentRef_Type = {
     .tp_new = agentref_new,
     .tp_dealloc = agentref_dealloc,
     .tp_hash = agentref_hash,
+    .tp_getattro = agentref_getattro,
     .tp_richcompare = agentref_compare,
     .tp_methods = agentref_methods,
     .tp_getset = agentref_getset,

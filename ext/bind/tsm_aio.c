@@ -229,11 +229,11 @@ step(tsm_proc_t* p, TsmAio* self, PyObject** value)
         if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
             give_up(self);
             got = GOT_TIMEOUT;
-        } else if (self->timeout_ns != UINT64_MAX && p->timer_id == 0) {
+        } else if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
             (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
         }
     }
-    if (got != GOT_NOTHING && (p->timer_id != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0)) {
+    if (got != GOT_NOTHING && tsm_ptimer_is_armed(p)) {
         tsm_ptimer_disarm(p);
     }
     return got;

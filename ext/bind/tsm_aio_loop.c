@@ -3,11 +3,14 @@
  * Protocol        A push that finds the inbox IDLE writes to the descriptor, all others
  *                 only push. The loop takes everything; when nothing is left it turns
  *                 the inbox IDLE again, or is told that something came (tsm_inbox.h).
+ *                 Between the two it lingers for some microseconds.
  * End             close: the inbox is DEAD, what stood in it is handed back.
  * Where tested    tests/semantics/test_aio.py
  * Source          the ports of the BEAM; wake-ups as in libuv's uv_async_t
  */
 #include "bind/tsm_aio.h"
+
+#include "base/tsm_clock.h"
 
 #include <fcntl.h>
 #include <stddef.h>
@@ -15,6 +18,8 @@
 #ifdef __linux__
 #include <sys/eventfd.h>
 #endif
+
+#define LINGER_NS 20000 /* as a slot that searches for work (sched/tsm_worker.c) */
 
 /* ---- the descriptor ---- */
 
@@ -77,7 +82,7 @@ loop_new(PyTypeObject* type, PyObject* Py_UNUSED(args), PyObject* Py_UNUSED(kwar
     self->taken = NULL;
     self->ts = NULL;
     self->next = NULL;
-    self->looked_at = self->probed = false;
+    self->looked_at = self->probed = self->served = false;
     self->fd = self->wake_fd = -1;
     tsm_inbox_open_owner(&self->inbox);
     (void)!tsm_inbox_sleep_owner(&self->inbox);
@@ -115,6 +120,29 @@ open_entry(tsm_node_t* node)
     return (PyObject*)op;
 }
 
+/* Who has just been answered often asks again at once: a little later than now costs two
+ * system calls and a wake-up. Only while a slot has nothing to run, so that there is a core
+ * for it; the sockets of the loop wait as long. */
+static void
+linger(TsmIoLoop* self)
+{
+    /* relaxed: a hint. */
+    uint32_t word = tsm_load_relaxed(&tsm_sched.idle.a_word);
+    bool spare = tsm_idle_searchers(word) + tsm_idle_sleepers(word) != 0;
+    if (!self->served || !spare) {
+        return;
+    }
+    self->served = false;
+    Py_BEGIN_ALLOW_THREADS
+    uint64_t until_ns = tsm_now_ns() + LINGER_NS;
+    while (tsm_inbox_is_empty(&self->inbox) && tsm_now_ns() < until_ns) {
+        for (int i = 0; i < 32; i++) {
+            tsm_pause();
+        }
+    }
+    Py_END_ALLOW_THREADS
+}
+
 /* True: something is in `taken`. False: nothing came and the inbox is IDLE. */
 static bool
 refill(TsmIoLoop* self)
@@ -122,6 +150,9 @@ refill(TsmIoLoop* self)
     while (self->taken == NULL) {
         if (tsm_inbox_is_idle(&self->inbox) || tsm_inbox_is_dead(&self->inbox)) {
             return false;
+        }
+        if (tsm_inbox_is_empty(&self->inbox)) {
+            linger(self);
         }
         self->taken = tsm_inbox_take_owner(&self->inbox);
         if (self->taken == NULL && tsm_inbox_sleep_owner(&self->inbox)) {
@@ -172,6 +203,7 @@ loop_take(PyObject* op, PyObject* args)
     if (!refill(self)) {
         Py_RETURN_NONE;
     }
+    self->served = true;
     return take_list(self, limit);
 }
 

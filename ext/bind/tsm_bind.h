@@ -12,7 +12,8 @@
 #define TSM_BIND_H
 
 #include "bind/tsm_compat.h"
-#include "proc/tsm_proc.h"
+#include "proc/tsm_mailbox.h"
+#include "sched/tsm_op.h"
 #include "sched/tsm_ptimer.h"
 #include "sched/tsm_sched.h"
 
@@ -39,6 +40,7 @@ typedef struct tsm_bind {
     PyObject *report_heap, *report_queue; /* log the end of a process over its limit */
     PyObject* check_arguments; /* (function, agent class, args, kwargs) raises TypeError */
     PyObject* call_error;   /* (call, reason) -> CallError */
+    PyObject* no_method;    /* (reference, name) raises AttributeError with what there is */
     PyObject* call_outside; /* (call) -> iterator: awaited in no process */
     PyObject* call_blocking; /* (call) -> the answer: asked for in no process */
     PyObject* call_watch;   /* (call) -> None, or the circle it would close */
@@ -124,19 +126,7 @@ tsm_ref_check(PyObject* op)
     return Py_IS_TYPE(op, &TsmRef_Type);
 }
 
-/* ---- errors: the only place that turns TSM_E_* into exceptions (tsm_errors.c) ---- */
-PyObject* tsm_raise(int rc, const char* what); /* always NULL */
-PyObject* tsm_raise_killed(void);
-/* The calling process, or NULL with an exception: not in a process. */
-tsm_proc_t* tsm_here(const char* what);
-/* The same, inside the runtime and alive; end with tsm_done. */
-tsm_proc_t* tsm_begin(const char* what);
-/* Leaves the runtime, drops what was buried, raises if the process died meanwhile.
- * Takes result (may be NULL: an exception is set). */
-PyObject* tsm_done(PyObject* result);
-/* The node runs and we are not a forked child, or false with an exception. */
-bool tsm_check_running(void);
-bool tsm_check_caller(void);
+#include "bind/tsm_edge.h"
 
 /* ---- terms ---- */
 /* Isolation: value itself where it is immutable, else a copy. New reference, or NULL with an
@@ -196,6 +186,8 @@ PyObject* tsm_sleep(PyObject* self, PyObject* arg);
 PyObject* tsm_sync_sleep(PyObject* self, PyObject* arg);
 /* What receive would hand out for this mailbox entry: borrowed, kept in the entry. */
 PyObject* tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver);
+/* msg is out of the mailbox, and that object handed out. Takes msg. */
+void tsm_message_free(tsm_proc_t* p, tsm_sig_t* msg);
 int tsm_delay_ns(PyObject* seconds, const char* what, uint64_t* ns);
 
 /* ---- limits (tsm_account.c); p has TSM_PF_LIMITED but where that is said ---- */
@@ -216,6 +208,12 @@ void tsm_limits_ended(tsm_worker_t* w, tsm_proc_t* p);
 int64_t tsm_limits_used(const tsm_proc_t* p);
 int64_t tsm_limits_max(const tsm_proc_t* p);
 int64_t tsm_limits_buffers(const tsm_proc_t* p);
+
+/* ---- what sys.monitoring calls (tsm_reds.c, tsm_reclaim.c), and its type (tsm_callback.c) ---- */
+PyObject* tsm_on_start(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
+PyObject* tsm_on_jump(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
+PyObject* tsm_on_return(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
+int tsm_callbacks_init(PyObject* module);
 
 /* ---- the rest of the module's functions, one file each ---- */
 /* A message signal with a copy of message; NULL with an exception. */

@@ -142,6 +142,23 @@ label_of(tsm_proc_t* p)
     return p->cold != NULL && p->cold->label != NULL ? p->cold->label : Py_None;
 }
 
+/* It returned: nobody has to be told why, and its frame holds nothing any more. */
+static void
+end_normally(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
+{
+    PyObject* body = p->body;
+    p->body = NULL;
+    p->flags |= TSM_PF_ENDING;
+    tsm_user_begin(w);
+    Py_DECREF(result);
+    Py_XDECREF(body);
+    tsm_reclaim_run(w); /* before anybody hears of the end */
+    tsm_user_end(w);
+    if ((p->flags & TSM_PF_DEAD) == 0 && tsm_proc_service_owner(p)) { /* an exit that came first wins */
+        tsm_proc_die_owner(p, Py_NewRef(tsm_bind.s_normal), NULL);
+    }
+}
+
 /* The body came to its end by itself, result or exception set; inside the runtime. Dead
  * on return. The report is made in user mode, but Killed is not raised in it. */
 void
@@ -155,6 +172,10 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
         }
         tsm_reclaim_run(w);
         tsm_user_end(w);
+        return;
+    }
+    if (TSM_LIKELY(result != NULL && (p->flags & TSM_PF_COROUTINE) != 0)) {
+        end_normally(w, p, result);
         return;
     }
     tsm_pid_t pid = tsm_proc_pid(p);

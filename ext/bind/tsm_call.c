@@ -4,8 +4,10 @@
  *                 needs one object. Nothing happens until it is awaited, asked for its
  *                 result(), or sent.
  * Protocol        first step: copy the arguments (user mode), monitor the agent with an
- *                 alias that the first answer or the Down ends, send. Then wait for what
- *                 bears that reference; older mail is never looked at (the mark).
+ *                 alias that the first answer or the Down ends, send: all that is one
+ *                 signal (TSM_SIG_CALL). Then wait for what bears its reference; older mail
+ *                 is never looked at (the mark). An agent that answers by itself ends the
+ *                 monitor on its side and says so in the answer.
  *                 A time-out takes the monitor back: a late answer finds no address.
  * Outside         Where no process awaits it, Python makes a short-lived process of it
  *                 (transom/_call.py).
@@ -143,25 +145,29 @@ send_owner(tsm_proc_t* p, TsmCall* self)
     if (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
         return NULL; /* dead: tsm_done raises */
     }
-    tsm_sig_t* sig = tsm_sig_new(TSM_SIG_MESSAGE);
+    tsm_sig_t* sig = tsm_sig_new(TSM_SIG_CALL);
     uint64_t ref = tsm_ref_new();
     tsm_mark_owner(p, ref); /* what has arrived so far is older */
-    if (sig == NULL || tsm_monitor_owner(p, self->to, TSM_ALIAS_REPLY_DEMONITOR, false, NULL, NULL, &ref) < 0) {
+    tsm_rel_t* rel = sig == NULL ? NULL : tsm_rel_add_owner(p, TSM_REL_MONITOR, ref);
+    if (rel == NULL) {
         if (sig != NULL) {
             tsm_sig_free(sig);
         }
         PyErr_NoMemory();
         return NULL;
     }
+    rel->peer = self->to;
+    rel->alias_mode = TSM_ALIAS_REPLY_DEMONITOR;
     self->ref = ref;
     self->from = tsm_proc_pid(p);
     self->state = TSM_CALL_SENT;
     sig->term = Py_NewRef(self);
-    sig->ref = 0;
+    sig->from = self->from;
+    sig->ref = ref;
     sig->flags = TSM_SIGF_ASKS;
     if (TSM_UNLIKELY(tsm_signal_any(self->to, sig) == TSM_E_FULL) && !tsm_call_full(self->to, sig)) {
-        bool cancelled;
-        (void)tsm_demonitor_owner(p, ref, true, &cancelled);
+        tsm_rel_take_owner(p, rel);
+        tsm_rel_free(rel);
         self->state = TSM_CALL_DONE;
         return tsm_bind.s_queue_full;
     }
@@ -230,13 +236,15 @@ take(tsm_proc_t* p, PyObject** value)
 {
     tsm_sig_t* msg = tsm_mailbox_take_owner(p, p->mb_save);
     enum step what = msg->kind == TSM_SIG_DOWN ? DOWN : ANSWERED;
-    *value = Py_NewRef((PyObject*)msg->term);
+    *value = msg->term;
     p->mb_save = &p->mb_first;
-    if (what == DOWN && (msg->flags & TSM_SIGF_CONVERTED) != 0) {
-        Py_SETREF(*value, tsm_record_reason_shared(*value));
+    if (TSM_LIKELY(what == ANSWERED)) {
+        tsm_message_free(p, msg);
+    } else {
+        *value = (msg->flags & TSM_SIGF_CONVERTED) != 0 ? tsm_record_reason_shared(*value) : Py_NewRef(*value);
+        tsm_bury(msg);
     }
-    tsm_bury(msg);
-    if (p->timer_id != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0) {
+    if (tsm_ptimer_is_armed(p)) {
         tsm_ptimer_disarm(p);
     }
     return what;
@@ -262,7 +270,7 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
         (void)tsm_demonitor_owner(p, self->ref, true, &cancelled);
         return TIMED_OUT;
     }
-    if (self->timeout_ns != UINT64_MAX && p->timer_id == 0) {
+    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
         (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
     }
     return WAITS;

@@ -88,19 +88,12 @@ tsm_here(const char* what)
 }
 
 tsm_proc_t*
-tsm_begin(const char* what)
+tsm_begin_slow(const char* what)
 {
-    tsm_proc_t* p = tsm_here(what);
-    if (p == NULL) {
-        return NULL;
+    if (tsm_here(what) != NULL) {
+        (void)tsm_done(NULL); /* dead */
     }
-    tsm_op_begin(tsm_self);
-    if (TSM_UNLIKELY((p->flags & TSM_PF_DEAD) != 0)) {
-        (void)tsm_done(NULL);
-        return NULL;
-    }
-    tsm_charge(tsm_self, 1);
-    return p;
+    return NULL;
 }
 
 /* Finalisers may run; an exception already set stays. */
@@ -115,11 +108,8 @@ flush_keeping_exception(void)
 }
 
 PyObject*
-tsm_done(PyObject* result)
+tsm_done_slow(PyObject* result, bool dead)
 {
-    tsm_worker_t* w = tsm_self;
-    bool dead = (tsm_worker_proc(w)->flags & TSM_PF_DEAD) != 0;
-    tsm_op_end(w);
     flush_keeping_exception();
     if (TSM_UNLIKELY(dead)) {
         Py_XDECREF(result);

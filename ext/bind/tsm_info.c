@@ -60,7 +60,15 @@ get_monitors(tsm_proc_t* p)
 static PyObject*
 get_monitored_by(tsm_proc_t* p)
 {
-    return get_rels(p, TSM_REL_MONITORED_BY);
+    PyObject* list = get_rels(p, TSM_REL_MONITORED_BY);
+    for (tsm_sig_t* msg = p->mb_first; list != NULL && msg != NULL; msg = tsm_sig_next(msg)) {
+        PyObject* peer = msg->kind != TSM_SIG_CALL ? NULL : tsm_pid_object(msg->from);
+        if (msg->kind == TSM_SIG_CALL && (peer == NULL || PyList_Append(list, peer) < 0)) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(peer);
+    }
+    return list;
 }
 
 static PyObject*

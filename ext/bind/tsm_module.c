@@ -12,7 +12,7 @@ module_exec(PyObject* module)
                              tsm_replay_methods};
     if (tsm_types_init(module) < 0 || tsm_node_init() < 0 || tsm_receive_init() < 0
         || tsm_reclaim_init() < 0 || tsm_table_init(module) < 0 || tsm_counters_init(module) < 0
-        || tsm_dir_init(module) < 0) {
+        || tsm_dir_init(module) < 0 || tsm_callbacks_init(module) < 0) {
         return -1;
     }
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {

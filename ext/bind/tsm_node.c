@@ -406,7 +406,8 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
         {"DISABLE", &b->s_disable}, {"report_heap", &b->report_heap},
         {"report_queue", &b->report_queue},
-        {"check_arguments", &b->check_arguments}, {"call_error", &b->call_error}, {"call_outside", &b->call_outside},
+        {"check_arguments", &b->check_arguments}, {"call_error", &b->call_error},
+        {"no_method", &b->no_method}, {"call_outside", &b->call_outside},
         {"call_blocking", &b->call_blocking}, {"call_watch", &b->call_watch},
         {"aio_loop", &b->aio_loop}, {"aio_outside", &b->aio_outside},
         {"aio_outside_stream", &b->aio_outside_stream}, {"aio_blocking", &b->aio_blocking},
@@ -463,7 +464,8 @@ tsm_node_init(void)
     b->marker = (PyObject*)&TsmReceive_Type;
     tsm_hooks = (tsm_hooks_t){.term_ref = term_ref, .term_unref = term_unref,
                               .term_equal = term_equal, .info = tsm_info_hook,
-                              .ready = tsm_ready_any, .later = tsm_ptimer_later, .poke = tsm_poke_any,
+                              .ready = tsm_ready_any, .poke = tsm_poke_any,
+                              .later = tsm_ptimer_later, .not_yet = tsm_ptimer_not_yet,
                               .mail = tsm_limits_mail};
     tsm_ptimer_init();
     return 0;

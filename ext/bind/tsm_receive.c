@@ -58,7 +58,7 @@ started_object(tsm_sig_t* msg, tsm_pid_t receiver)
 PyObject*
 tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver)
 {
-    if (msg->kind == TSM_SIG_MESSAGE || (msg->flags & TSM_SIGF_CONVERTED) != 0) {
+    if (tsm_sig_is_mail(msg->kind) || (msg->flags & TSM_SIGF_CONVERTED) != 0) {
         return msg->term;
     }
     PyObject* op = NULL;
@@ -77,6 +77,19 @@ tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver)
         msg->flags |= TSM_SIGF_CONVERTED;
     }
     return op;
+}
+
+void
+tsm_message_free(tsm_proc_t* p, tsm_sig_t* msg)
+{
+    if (TSM_LIKELY(msg->kind == TSM_SIG_MESSAGE)) {
+        tsm_sig_free(msg);
+    } else if (msg->kind == TSM_SIG_CALL) {
+        tsm_call_accept_owner(p, msg);
+    } else {
+        msg->term = NULL; /* the tag and name still go the ordinary way */
+        tsm_bury(msg);
+    }
 }
 
 /* ---- matching ---- */
@@ -186,12 +199,7 @@ take_match(tsm_proc_t* p)
     tsm_sig_t* msg = tsm_mailbox_take_owner(p, p->mb_save);
     PyObject* message = msg->term;
     p->mb_save = &p->mb_first;
-    if (msg->kind == TSM_SIG_MESSAGE) {
-        tsm_sig_free(msg);
-    } else {
-        msg->term = NULL; /* the tag and name still go the ordinary way */
-        tsm_bury(msg);
-    }
+    tsm_message_free(p, msg);
     return message;
 }
 
@@ -205,7 +213,9 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
     if (self->kind == RECEIVE) {
         if (!self->begun) {
             p->mb_save = scan_start(p, self);
-            self->begun = self != (Receive*)receive_any;
+            if (self != (Receive*)receive_any) { /* all threads have that one: it is never written */
+                self->begun = true;
+            }
         }
         int found = self->match == NULL ? *p->mb_save != NULL : scan(p, self);
         if (found > 0) {
@@ -213,7 +223,7 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
                 return -1;
             }
             *message = take_match(p);
-            if (p->timer_id != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0) {
+            if (tsm_ptimer_is_armed(p)) {
                 tsm_ptimer_disarm(p);
             }
             return 1;
@@ -234,7 +244,7 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
                      (int)(self->timeout_ns / 1000000u % 1000u));
         return -1;
     }
-    if (self->timeout_ns != UINT64_MAX && p->timer_id == 0
+    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0
         && tsm_ptimer_arm(p, self->timeout_ns) < 0) {
         PyErr_NoMemory();
         return -1;
@@ -248,6 +258,9 @@ bool
 tsm_receive_ready(tsm_proc_t* p)
 {
     Receive* self = p->wait;
+    if (TSM_LIKELY((PyObject*)self == receive_any)) {
+        return *p->mb_save != NULL;
+    }
     if (Py_IS_TYPE((PyObject*)p->wait, &TsmCall_Type)) {
         return tsm_call_ready(p);
     }
@@ -340,7 +353,9 @@ receive_next(PyObject* op)
     if (rc == 0) {
         return tsm_suspend(w, p, op, false);
     }
-    self->begun = false;
+    if (self->begun) {
+        self->begun = false;
+    }
     if (rc < 0) {
         tsm_ptimer_disarm(p);
         return tsm_done(NULL);

@@ -583,8 +583,9 @@ tsm_reclaim_thread_end(tsm_worker_t* w)
 
 /* PY_RETURN of coroutine code: when the body of the process returns, its variables are
  * about to go, and with them the last way to the circles in them. */
-static PyObject*
-on_return(PyObject* Py_UNUSED(m), PyObject* const* Py_UNUSED(args), Py_ssize_t Py_UNUSED(n))
+PyObject*
+tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_t Py_UNUSED(nargsf),
+              PyObject* Py_UNUSED(kwnames))
 {
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* p = w == NULL ? NULL : tsm_worker_proc(w);
@@ -635,7 +636,6 @@ tsm_reclaim_init(void)
 }
 
 PyMethodDef tsm_reclaim_methods[] = {
-    {"_on_return", (PyCFunction)(void (*)(void))on_return, METH_FASTCALL, NULL},
     {"_reclaim_info", py_reclaim_info, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -168,8 +168,9 @@ count_one(tsm_worker_t* w)
     return Py_None; /* immortal */
 }
 
-static PyObject*
-on_jump(PyObject* Py_UNUSED(m), PyObject* const* Py_UNUSED(args), Py_ssize_t Py_UNUSED(n))
+PyObject*
+tsm_on_jump(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_t Py_UNUSED(nargsf),
+            PyObject* Py_UNUSED(kwnames))
 {
     return count_one(tsm_self);
 }
@@ -189,8 +190,9 @@ discover(PyObject* code)
     return agent ? count_one(tsm_self) : Py_NewRef(tsm_bind.s_disable);
 }
 
-static PyObject*
-on_start(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t Py_UNUSED(n))
+PyObject*
+tsm_on_start(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf),
+             PyObject* Py_UNUSED(kwnames))
 {
     switch (known_find(args[0])) {
     case AGENT:
@@ -351,8 +353,6 @@ tsm_reds_calm_down(void)
 }
 
 PyMethodDef tsm_reds_methods[] = {
-    {"_on_start", (PyCFunction)(void (*)(void))on_start, METH_FASTCALL, NULL},
-    {"_on_jump", (PyCFunction)(void (*)(void))on_jump, METH_FASTCALL, NULL},
     {"_known_set", (PyCFunction)(void (*)(void))py_known_set, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };

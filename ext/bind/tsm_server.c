@@ -298,11 +298,15 @@ post_answer(tsm_worker_t* w, answer_t* answer)
     if (answer->sig == NULL) {
         return;
     }
-    if ((tsm_worker_proc(w)->flags & TSM_PF_DEAD) != 0) {
+    tsm_proc_t* p = tsm_worker_proc(w);
+    if ((p->flags & TSM_PF_DEAD) != 0) {
         tsm_bury(answer->sig);
-    } else {
-        (void)tsm_signal_any(answer->to, answer->sig);
+        return;
     }
+    if (TSM_LIKELY(tsm_call_release_owner(p, answer->sig->ref))) {
+        answer->sig->flags |= TSM_SIGF_RELEASED;
+    }
+    (void)tsm_signal_any(answer->to, answer->sig);
 }
 
 enum turn { T_NEXT, T_WAITS, T_ENDED };
@@ -348,7 +352,7 @@ next_message(tsm_proc_t* p, Server* self)
             self->timeout_ns = UINT64_MAX;
             return Py_NewRef(tsm_bind.s_timeout_message);
         }
-        if (self->timeout_ns != UINT64_MAX && p->timer_id == 0) {
+        if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
             (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it stays idle */
         }
         return NULL;
@@ -365,12 +369,7 @@ next_message(tsm_proc_t* p, Server* self)
     msg = tsm_mailbox_take_owner(p, &p->mb_first);
     PyObject* message = msg->term;
     p->mb_save = &p->mb_first;
-    if (msg->kind == TSM_SIG_MESSAGE) {
-        tsm_sig_free(msg);
-    } else {
-        msg->term = NULL;
-        tsm_bury(msg);
-    }
+    tsm_message_free(p, msg);
     return message;
 }
 

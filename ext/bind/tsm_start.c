@@ -325,7 +325,7 @@ take(tsm_proc_t* p, Starting* self, PyObject** value)
     *value = Py_XNewRef(term);
     p->mb_save = &p->mb_first;
     tsm_bury(msg);
-    if (p->timer_id != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0) {
+    if (tsm_ptimer_is_armed(p)) {
         tsm_ptimer_disarm(p);
     }
     return self->late ? LATE : what;
@@ -348,7 +348,7 @@ step(tsm_proc_t* p, Starting* self, PyObject** value)
     if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
         return give_up(p, self) < 0 ? BROKEN : WAITS;
     }
-    if (self->timeout_ns != UINT64_MAX && p->timer_id == 0) {
+    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
         (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
     }
     return WAITS;

@@ -107,7 +107,11 @@ tsm_fault_message(tsm_pid_t to, tsm_sig_t* sig)
     }
     if (kind == TSM_FAULT_DROP) {
         tsm_det_record_any(TSM_DET_DROPPED, 0, to, sig->term);
-        tsm_bury(sig);
+        if (sig->kind == TSM_SIG_CALL) {
+            tsm_call_lost_any(to, sig);
+        } else {
+            tsm_bury(sig);
+        }
         return true;
     }
     tsm_det_record_any(TSM_DET_DELAYED, 0, to, sig->term);

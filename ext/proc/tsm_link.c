@@ -10,7 +10,7 @@
  * Where tested    tests/semantics, tests/property
  * Source          erl_link.html, "link protocol"; semantics 1.3 and 1.4
  */
-#include "proc/tsm_proc.h"
+#include "proc/tsm_mailbox.h"
 
 #include <string.h>
 
@@ -86,6 +86,27 @@ tsm_rel_t*
 tsm_rel_pop_owner(tsm_proc_t* p)
 {
     return (tsm_rel_t*)(void*)tsm_hmap_pop_any(&p->rels);
+}
+
+void
+tsm_call_accept_owner(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_pid_t peer = sig->from;
+    uint64_t ref = sig->ref;
+    tsm_rel_t* rel = (tsm_rel_t*)(void*)sig;
+    *rel = (tsm_rel_t){.h = {.key = ref, .kind = TSM_REL_MONITORED_BY}, .active = 1, .peer = peer};
+    tsm_rel_insert_owner(p, rel);
+}
+
+bool
+tsm_call_release_owner(tsm_proc_t* p, uint64_t ref)
+{
+    tsm_rel_t* rel = (tsm_rel_t*)(void*)tsm_hmap_remove(&p->rels, TSM_REL_MONITORED_BY, ref);
+    if (rel == NULL) {
+        return false;
+    }
+    tsm_free(rel, TSM_SIG_BYTES);
+    return true;
 }
 
 void

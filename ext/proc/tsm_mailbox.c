@@ -6,6 +6,8 @@
  * into it. Priority messages stand before all ordinary ones: their number is not kept,
  * the flag in the node tells where they end.
  */
+#include "proc/tsm_mailbox.h"
+
 #include "proc/tsm_qlimit.h"
 
 static void
@@ -40,28 +42,11 @@ tsm_mailbox_append_owner(tsm_proc_t* p, tsm_sig_t* msg)
     p->mb_last = (tsm_sig_t**)(void*)&msg->node.next;
 }
 
-/* Unhooks the message at *at; the memory and the term are the caller's. */
-tsm_sig_t*
-tsm_mailbox_take_owner(tsm_proc_t* p, tsm_sig_t** at)
+void
+tsm_mailbox_left_owner(tsm_proc_t* p, tsm_sig_t* msg)
 {
-    tsm_sig_t* msg = *at;
-    tsm_sig_t** inside = (tsm_sig_t**)(void*)&msg->node.next;
-    *at = *inside;
-    p->mb_len--;
-    if (p->mb_last == inside) {
-        p->mb_last = at;
-    }
-    if (p->mb_save == inside) {
-        p->mb_save = at;
-    }
-    if (p->mark == inside) {
-        p->mark = at;
-    }
-    if (TSM_UNLIKELY((msg->flags & TSM_SIGF_COUNTED) != 0)) {
-        msg->flags &= (uint16_t)~TSM_SIGF_COUNTED;
-        tsm_qlimit_left_any(tsm_load_relaxed(&p->a_qlimit)); /* relaxed: owners write it. */
-    }
-    return msg;
+    msg->flags &= (uint16_t)~TSM_SIGF_COUNTED;
+    tsm_qlimit_left_any(tsm_load_relaxed(&p->a_qlimit)); /* relaxed: owners write it. */
 }
 
 void

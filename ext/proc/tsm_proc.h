@@ -77,6 +77,7 @@ enum tsm_sig_kind {
     TSM_SIG_MESSAGE,    /* term; ref: the alias it was sent to, or 0 */
     TSM_SIG_TIMEOUT,    /* ref: the id of the receive timer that fired */
     TSM_SIG_DROP,       /* only a term on its way to tsm_flush */
+    TSM_SIG_CALL,       /* term; from; ref: a message, and `from` watches until it is answered */
     TSM_SIG_EXIT,       /* term: reason; from. Also the message a trapper sees */
     TSM_SIG_LINK_EXIT,  /* like EXIT, but acted on only while the link is active */
     TSM_SIG_LINK,       /* from */
@@ -96,7 +97,8 @@ enum {
     TSM_SIGF_COUNTED = 4,   /* in a_count of the receiver's tsm_qlimit_t */
     TSM_SIGF_ASKS = 8,      /* its sender takes TSM_E_FULL for an answer */
     TSM_SIGF_LATE = 16,     /* held up by a fault once; not again */
-    TSM_SIGF_IGNORE = 32,   /* NOT_READY: it is not needed, and its start gives nothing */
+    TSM_SIGF_RELEASED = 32, /* an answer to a CALL whose sender watches no more (tsm_call_release_owner) */
+    TSM_SIGF_IGNORE = 64,   /* NOT_READY: it is not needed, and its start gives nothing */
 };
 
 /* One signal, and later one message in the mailbox: the node is reused as it moves from
@@ -155,6 +157,13 @@ typedef struct tsm_rel {
 
 _Static_assert(sizeof(tsm_sig_t) <= TSM_SIG_BYTES, "signal outgrew its class");
 _Static_assert(sizeof(tsm_rel_t) <= TSM_SIG_BYTES, "relation outgrew its class");
+
+/* Does it end up in the mailbox as it is? */
+static inline bool
+tsm_sig_is_mail(uint16_t kind)
+{
+    return kind == TSM_SIG_MESSAGE || kind == TSM_SIG_CALL;
+}
 
 enum tsm_status {
     TSM_ST_FREE,
@@ -231,8 +240,10 @@ typedef struct tsm_proc {
     void* wait; /* what the body awaits (bind/tsm_receive.c) */
     void* context;
     tsm_cold_t* cold;
-    void* timer; /* tsm_ptimer_t of the receive or sleep going on (sched/tsm_ptimer.h) */
-    uint64_t timer_id;
+    void* timer; /* tsm_ptimer_t that wakes it, of a wait that may be over (sched/tsm_ptimer.h) */
+    uint64_t timer_id; /* 0: none is set */
+    uint64_t timer_ns; /* when that one fires */
+    uint64_t wake_ns;  /* when the wait going on times out; 0: it does not */
     tsm_pid_t parent;
     uint64_t reds;
     void* exit_term; /* why it ended, from the fatal signal to the last frame */
@@ -276,6 +287,8 @@ typedef struct tsm_hooks {
     void (*poke)(tsm_proc_t* p, uint32_t status);
     /* p is limited, and msg is about to come into its mailbox */
     void (*mail)(tsm_proc_t* p, tsm_sig_t* msg);
+    /* a receive timer fired before wake_ns: set it again; no memory: it waits without a limit */
+    void (*not_yet)(tsm_proc_t* p);
     /* send it to `to` after a while; TSM_E_NOMEM: sig stays the caller's */
     int (*later)(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns);
 } tsm_hooks_t;
@@ -325,6 +338,8 @@ void tsm_sig_free(tsm_sig_t* sig); /* the memory only; terms are the caller's */
 /* Takes sig, but with TSM_E_FULL (tsm_qlimit.h; only with TSM_SIGF_ASKS).
  * TSM_E_NOPROC: the target is dead (answered where due). */
 int tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig);
+/* The message of a CALL is lost on its way; that its sender watches is not. Takes sig. */
+void tsm_call_lost_any(tsm_pid_t to, tsm_sig_t* sig);
 /* Handles all that arrived. Returns true while alive; false: exit_term is set and the
  * caller must call tsm_proc_die with the rest of the chain. */
 bool tsm_drain_owner(tsm_proc_t* p, tsm_sig_t** rest);
@@ -333,16 +348,16 @@ void tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest);
 /* Both of the above. True while alive. */
 bool tsm_proc_service_owner(tsm_proc_t* p);
 
-/* The mailbox: messages whose signal part is done. Owner only. */
-void tsm_mailbox_append_owner(tsm_proc_t* p, tsm_sig_t* msg);
-tsm_sig_t* tsm_mailbox_take_owner(tsm_proc_t* p, tsm_sig_t** at);
-void tsm_mailbox_clear_owner(tsm_proc_t* p);
-
 /* Terms to drop later, per OS thread. tsm_flush runs user code (finalisers). */
 void tsm_bury(tsm_sig_t* sig);
 int tsm_bury_term(void* term);
 void tsm_flush(void);
-bool tsm_has_buried(void);
+extern TSM_TLS tsm_sig_t* tsm_buried;
+static inline bool
+tsm_has_buried(void)
+{
+    return tsm_buried != NULL;
+}
 
 /* ---- tsm_link.c: links, monitors, aliases of the calling process ---- */
 
@@ -363,6 +378,12 @@ void tsm_rel_insert_owner(tsm_proc_t* p, tsm_rel_t* rel); /* cannot fail */
 void tsm_rel_take_owner(tsm_proc_t* p, tsm_rel_t* rel);
 tsm_rel_t* tsm_rel_pop_owner(tsm_proc_t* p); /* any one, unhooked; NULL: none left */
 void tsm_rel_free(tsm_rel_t* rel);
+/* A CALL came out of the mailbox, its term is the caller's: what is left becomes the relation of
+ * one who is watched. Takes sig. */
+void tsm_call_accept_owner(tsm_proc_t* p, tsm_sig_t* sig);
+/* p answers the CALL ref itself: it is no longer watched for it. False: nobody watches. The
+ * answer then says so (TSM_SIGF_RELEASED), which saves a DEMONITOR. */
+bool tsm_call_release_owner(tsm_proc_t* p, uint64_t ref);
 /* Turns the unhooked rel into a signal to its peer. term (may be NULL) is borrowed. */
 void tsm_rel_send_owner(tsm_proc_t* p, tsm_rel_t* rel, enum tsm_sig_kind kind, void* term);
 /* The calling process is ready: its starter gets term (borrowed, may be NULL). false: nobody waits. */

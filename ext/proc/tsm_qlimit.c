@@ -113,7 +113,8 @@ int
 tsm_qlimit_offer_any(tsm_qlimit_t* q, tsm_pid_t to, tsm_sig_t* sig)
 {
     uint32_t max = tsm_load_relaxed(&q->a_max); /* relaxed: set before the pid was known. */
-    bool limited = max != 0 && sig->ref == 0 && (sig->flags & TSM_SIGF_COUNTED) == 0;
+    bool aliased = sig->ref != 0 && sig->kind != TSM_SIG_CALL;
+    bool limited = max != 0 && !aliased && (sig->flags & TSM_SIGF_COUNTED) == 0;
     if (!limited) {
         return TSM_OK;
     }
@@ -132,10 +133,14 @@ tsm_qlimit_offer_any(tsm_qlimit_t* q, tsm_pid_t to, tsm_sig_t* sig)
         return TSM_OK; /* a timer's: it cannot wait, and this mode loses nothing */
     }
     (void)tsm_add_relaxed(&q->a_dropped, 1); /* relaxed: a statistic. */
+    if (sig->kind == TSM_SIG_CALL) {
+        tsm_call_lost_any(to, sig);
+    } else {
+        tsm_bury(sig);
+    }
     if (mode == TSM_FULL_KILL) {
         end_receiver(q, to);
     }
-    tsm_bury(sig);
     return 1;
 }
 

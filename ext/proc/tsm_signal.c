@@ -11,8 +11,9 @@
  * Protocol: death
  *   1. inbox becomes DEAD: no later push succeeds, the pid is dead to the world
  *   2. the name goes, and what it holds elsewhere (tables)
- *   3. links get their exit, monitors their DOWN, monitored ones their demonitor; each
- *      relation's own memory becomes the signal, so dying cannot run out of memory
+ *   3. links get their exit, monitors their DOWN, monitored ones their demonitor, calls
+ *      that were not looked at a DOWN; each relation's own memory becomes the signal, so
+ *      dying cannot run out of memory
  *   4. what stood in the inbox behind the fatal signal is answered as by the dead
  *   Links come before monitors: who is told by a Down finds that the linked have been.
  *   Whoever holds a pid and finds DEAD or another generation answers for the dead
@@ -35,9 +36,10 @@
  */
 #include "proc/tsm_det.h"
 #include "proc/tsm_fault.h"
+#include "proc/tsm_mailbox.h"
 #include "proc/tsm_qlimit.h"
 
-static _Thread_local tsm_sig_t* buried __attribute__((tls_model("initial-exec")));
+TSM_TLS tsm_sig_t* tsm_buried;
 
 static size_t
 sig_bytes(uint16_t kind)
@@ -77,8 +79,8 @@ tsm_sig_free(tsm_sig_t* sig)
 void
 tsm_bury(tsm_sig_t* sig)
 {
-    sig->node.next = (tsm_node_t*)buried;
-    buried = sig;
+    sig->node.next = (tsm_node_t*)tsm_buried;
+    tsm_buried = sig;
 }
 
 int
@@ -93,18 +95,12 @@ tsm_bury_term(void* term)
     return TSM_OK;
 }
 
-bool
-tsm_has_buried(void)
-{
-    return buried != NULL;
-}
-
 void
 tsm_flush(void)
 {
-    while (buried != NULL) {
-        tsm_sig_t* sig = buried;
-        buried = tsm_sig_next(sig);
+    while (tsm_buried != NULL) {
+        tsm_sig_t* sig = tsm_buried;
+        tsm_buried = tsm_sig_next(sig);
         void* terms[3] = {sig->term, NULL, NULL};
         if (sig->kind > TSM_SIG_TIMEOUT) {
             terms[1] = sig->tag;
@@ -139,6 +135,33 @@ answered(tsm_info_t* request, void* answer)
     tsm_event_set(&request->done);
 }
 
+static void
+drop_term(tsm_sig_t* sig)
+{
+    if (tsm_bury_term(sig->term) < 0) {
+        tsm_hooks.term_unref(sig->term);
+    }
+    sig->term = NULL;
+}
+
+static void
+uncount(tsm_pid_t to, tsm_sig_t* sig)
+{
+    if (TSM_UNLIKELY((sig->flags & TSM_SIGF_COUNTED) != 0)) {
+        tsm_proc_t* p = tsm_ptab_slot_any(tsm_pid_idx(to));
+        tsm_qlimit_left_any(tsm_load_acquire(&p->a_qlimit)); /* acquire: as in tsm_qlimit_of. */
+    }
+}
+
+void
+tsm_call_lost_any(tsm_pid_t to, tsm_sig_t* sig)
+{
+    drop_term(sig);
+    sig->kind = TSM_SIG_MONITOR;
+    sig->flags = 0;
+    (void)tsm_signal_any(to, sig);
+}
+
 /* What a dead process answers to sig. Takes sig. */
 static void
 answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
@@ -154,6 +177,13 @@ answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
         asker = sig->from;
         turn_into(sig, TSM_SIG_UNLINK_ACK, dead, NULL);
         break;
+    case TSM_SIG_CALL:
+        uncount(dead, sig);
+        drop_term(sig);
+        sig->flags = 0;
+        asker = sig->from;
+        turn_into(sig, TSM_SIG_DOWN, dead, tsm_terms.noproc);
+        break;
     case TSM_SIG_MONITOR:
         asker = sig->from;
         turn_into(sig, TSM_SIG_DOWN, dead, tsm_terms.noproc);
@@ -165,10 +195,7 @@ answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
         answered(request, NULL);
         return;
     default:
-        if (TSM_UNLIKELY((sig->flags & TSM_SIGF_COUNTED) != 0)) {
-            tsm_proc_t* p = tsm_ptab_slot_any(tsm_pid_idx(dead));
-            tsm_qlimit_left_any(tsm_load_acquire(&p->a_qlimit)); /* acquire: as in tsm_qlimit_of. */
-        }
+        uncount(dead, sig);
         if (TSM_UNLIKELY(tsm_det.on != 0) && sig->kind == TSM_SIG_MESSAGE && sig->ref == 0) {
             tsm_det_record_any(TSM_DET_LOST, 0, dead, sig->term);
         }
@@ -197,14 +224,14 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
     uint16_t kind = sig->kind; /* after the push sig is no longer ours */
     if (TSM_UNLIKELY(tsm_det.on != 0)) {
         tsm_det_signal_any(to, sig);
-        if (tsm_fault_count != 0 && kind == TSM_SIG_MESSAGE && tsm_fault_message(to, sig)) {
+        if (tsm_fault_count != 0 && tsm_sig_is_mail(kind) && tsm_fault_message(to, sig)) {
             return TSM_OK;
         }
     }
     if (p != NULL) {
         /* acquire: pairs with tsm_qlimit_open_owner. */
         tsm_qlimit_t* limit = tsm_load_acquire(&p->a_qlimit);
-        if (TSM_UNLIKELY(limit != NULL) && kind == TSM_SIG_MESSAGE) {
+        if (TSM_UNLIKELY(limit != NULL) && tsm_sig_is_mail(kind)) {
             int rc = tsm_qlimit_offer_any(limit, to, sig);
             if (rc != TSM_OK) {
                 return rc < 0 ? rc : TSM_OK;
@@ -375,7 +402,7 @@ pass_alias(tsm_proc_t* p, tsm_sig_t* msg)
         tsm_rel_free(rel);
     } else if (rel->alias_mode == TSM_ALIAS_REPLY_DEMONITOR) {
         tsm_rel_take_owner(p, rel);
-        if (rel->h.kind == TSM_REL_MONITOR) {
+        if (rel->h.kind == TSM_REL_MONITOR && (msg->flags & TSM_SIGF_RELEASED) == 0) {
             tsm_rel_send_owner(p, rel, TSM_SIG_DEMONITOR, NULL);
         } else {
             tsm_rel_free(rel);
@@ -387,7 +414,7 @@ pass_alias(tsm_proc_t* p, tsm_sig_t* msg)
 static void
 handle_message(tsm_proc_t* p, tsm_sig_t* msg)
 {
-    if (TSM_LIKELY(msg->ref == 0)) {
+    if (TSM_LIKELY(msg->ref == 0 || msg->kind == TSM_SIG_CALL)) {
         msg->flags &= TSM_SIGF_COUNTED; /* priority counts only through an alias that takes it */
     } else if (!pass_alias(p, msg)) {
         tsm_bury(msg);
@@ -400,9 +427,13 @@ static void
 handle_timeout(tsm_proc_t* p, tsm_sig_t* sig)
 {
     if (sig->ref == p->timer_id && p->timer_id != 0) {
-        p->flags |= TSM_PF_TIMED_OUT;
         p->timer_id = 0;
         p->timer = NULL;
+        if (p->wake_ns != 0 && p->wake_ns <= p->timer_ns) {
+            p->flags |= TSM_PF_TIMED_OUT;
+        } else if (p->wake_ns != 0) {
+            tsm_hooks.not_yet(p);
+        }
     }
     tsm_sig_free(sig);
 }
@@ -449,6 +480,7 @@ handle_signal(tsm_proc_t* p, tsm_sig_t* sig)
         answered(request, tsm_hooks.info(p, request->items, request->status));
         break;
     case TSM_SIG_MESSAGE:
+    case TSM_SIG_CALL:
     case TSM_SIG_DROP:
         tsm_bury(sig);
         break;
@@ -468,7 +500,7 @@ drain(tsm_proc_t* p, tsm_sig_t** rest)
         tsm_sig_t* next = tsm_sig_next(sig);
         if (TSM_UNLIKELY(sig->gen != gen)) {
             answer_for_dead(tsm_pid_make(p->idx, sig->gen), sig);
-        } else if (sig->kind == TSM_SIG_MESSAGE) {
+        } else if (tsm_sig_is_mail(sig->kind)) {
             if (TSM_UNLIKELY(limited)) {
                 tsm_hooks.mail(p, sig);
             }
@@ -552,6 +584,23 @@ die_relations(tsm_proc_t* p, void* reason)
     }
 }
 
+/* Calls that stand in the mailbox: who sent them watches. */
+static void
+die_calls(tsm_proc_t* p, void* reason)
+{
+    for (tsm_sig_t** at = &p->mb_first; *at != NULL;) {
+        if ((*at)->kind != TSM_SIG_CALL) {
+            at = (tsm_sig_t**)(void*)&(*at)->node.next;
+            continue;
+        }
+        tsm_sig_t* sig = tsm_mailbox_take_owner(p, at);
+        tsm_pid_t asker = sig->from;
+        drop_term(sig);
+        turn_into(sig, TSM_SIG_DOWN, tsm_proc_pid(p), reason);
+        (void)tsm_signal_any(asker, sig);
+    }
+}
+
 static void
 answer_chain(tsm_proc_t* p, tsm_sig_t* sig)
 {
@@ -581,6 +630,7 @@ tsm_proc_die_owner(tsm_proc_t* p, void* reason, tsm_sig_t* rest)
         tsm_hooks.died(p);
     }
     die_relations(p, reason);                                             /* step 3 */
+    die_calls(p, reason);
     answer_chain(p, rest);                                                /* step 4 */
     answer_chain(p, late);
     tsm_store_release(&p->a_draining, 0); /* release: after DEAD, see tsm_drain_owner. */

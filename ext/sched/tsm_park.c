@@ -18,7 +18,7 @@
  * Where tested    tests/stress, tests/semantics (preemption, killing)
  * Source          Go: entersyscall, exitsyscall, retake in runtime/proc.go
  */
-#include "sched/tsm_sched.h"
+#include "sched/tsm_op.h"
 
 #include "base/tsm_clock.h"
 #include "sched/tsm_ptimer.h"
@@ -409,23 +409,18 @@ tsm_op_end_slow(tsm_worker_t* w)
 }
 
 void
-tsm_user_begin(tsm_worker_t* w)
+tsm_user_begin_slow(tsm_worker_t* w)
 {
-    if (TSM_UNLIKELY(tsm_worker_slot(w) == NULL)) {
-        occupied(w, TSM_OCC_BLOCKED);
-        w->user_since_ns = tsm_now_ns();
-    }
+    occupied(w, TSM_OCC_BLOCKED);
+    w->user_since_ns = tsm_now_ns();
     tsm_op_end(w);
 }
 
 void
-tsm_user_end(tsm_worker_t* w)
+tsm_user_end_slow(tsm_worker_t* w)
 {
-    tsm_op_begin(w);
-    if (TSM_UNLIKELY(tsm_worker_slot(w) == NULL)) {
-        judge_offslot(w, tsm_worker_proc(w));
-        occupied(w, TSM_OCC_NONE);
-    }
+    judge_offslot(w, tsm_worker_proc(w));
+    occupied(w, TSM_OCC_NONE);
 }
 
 /* p is known to sit in native code: give it leave to run without a slot. Caller owns p

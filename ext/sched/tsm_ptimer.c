@@ -116,8 +116,19 @@ tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns)
     return handle->timer->name != NULL || target_lives(handle->timer->to);
 }
 
-int
-tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
+static void
+remove_own(tsm_proc_t* p)
+{
+    tsm_timer_handle_t handle = {p->timer, p->timer_id, p->timer_slot};
+    uint64_t left_ns;
+    (void)tsm_ptimer_cancel(&handle, &left_ns); /* fired: its signal finds no taker */
+    p->timer = NULL;
+    p->timer_id = 0;
+}
+
+/* One that fires at wake_ns, which is delay_ns from now. */
+static int
+set_own(tsm_proc_t* p, uint64_t delay_ns)
 {
     tsm_sig_t* sig = tsm_sig_new(TSM_SIG_TIMEOUT);
     tsm_timer_handle_t handle;
@@ -133,8 +144,36 @@ tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
     p->timer = handle.timer;
     p->timer_id = handle.id;
     p->timer_slot = handle.slot;
-    p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
+    p->timer_ns = p->wake_ns;
     return TSM_OK;
+}
+
+int
+tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
+{
+    uint64_t now_ns = tsm_time_ns();
+    p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
+    p->wake_ns = delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX;
+    if (p->timer_id != 0) {
+        if (p->timer_ns <= p->wake_ns) {
+            return TSM_OK;
+        }
+        remove_own(p);
+    }
+    int rc = set_own(p, delay_ns);
+    p->wake_ns = rc == TSM_OK ? p->wake_ns : 0;
+    return rc;
+}
+
+void
+tsm_ptimer_not_yet(tsm_proc_t* p)
+{
+    uint64_t now_ns = tsm_time_ns();
+    if (now_ns >= p->wake_ns) {
+        p->flags |= TSM_PF_TIMED_OUT;
+    } else if (set_own(p, p->wake_ns - now_ns) < 0) {
+        p->wake_ns = 0;
+    }
 }
 
 int
@@ -144,17 +183,24 @@ tsm_ptimer_later(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns)
     return tsm_ptimer_set(delay_ns, to, NULL, 0, sig, &handle) < 0 ? TSM_E_NOMEM : TSM_OK;
 }
 
+/* A deterministic run has no timers but those that are waited for: time jumps to them. */
 void
 tsm_ptimer_disarm(tsm_proc_t* p)
 {
-    if (p->timer_id != 0) {
-        tsm_timer_handle_t handle = {p->timer, p->timer_id, p->timer_slot};
-        uint64_t left_ns;
-        (void)tsm_ptimer_cancel(&handle, &left_ns); /* fired: its signal finds no taker */
-        p->timer = NULL;
-        p->timer_id = 0;
-    }
+    p->wake_ns = 0;
     p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
+    if (TSM_UNLIKELY(tsm_det.on != 0) && p->timer_id != 0) {
+        remove_own(p);
+    }
+}
+
+void
+tsm_ptimer_remove(tsm_proc_t* p)
+{
+    p->wake_ns = 0;
+    if (p->timer_id != 0) {
+        remove_own(p);
+    }
 }
 
 static void

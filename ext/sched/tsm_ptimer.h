@@ -40,11 +40,21 @@ int tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_ha
 bool tsm_ptimer_cancel(const tsm_timer_handle_t* handle, uint64_t* left_ns);
 bool tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns);
 
-/* The timer of p's receive. */
+/* The timer of p's receive. Most waits end before their time, so ending one only forgets its
+ * time: the timer stays, for the next wait, which uses it when it fires early enough and sets it
+ * again when it fired too early. At most one is set at a time, and a process is woken for
+ * nothing at most once in the time that it waits for at the longest. */
 int tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns);
+void tsm_ptimer_not_yet(tsm_proc_t* p); /* hooks.not_yet */
+static inline bool
+tsm_ptimer_is_armed(const tsm_proc_t* p)
+{
+    return p->wake_ns != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0;
+}
 /* sig reaches `to` later; nobody cancels it. TSM_E_NOMEM: sig stays the caller's. */
 int tsm_ptimer_later(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns);
 void tsm_ptimer_disarm(tsm_proc_t* p);
+void tsm_ptimer_remove(tsm_proc_t* p); /* and nothing stays */
 
 /* Drops all timers aimed at p, which is dead. */
 void tsm_ptimer_drop_owner(tsm_proc_t* p);

@@ -10,7 +10,7 @@
  *   the next pick, at the next budget, or by the monitor thread within two ticks.
  * Where tested    tests/model/model_idle.c, tests/stress
  */
-#include "sched/tsm_sched.h"
+#include "sched/tsm_op.h"
 
 #include "base/tsm_clock.h"
 

@@ -249,31 +249,6 @@ int tsm_inner_begin(tsm_worker_t* w, bool* keep);
 void tsm_inner_end(tsm_worker_t* w, uint32_t ticket);
 bool tsm_is_away_any(void); /* does a process run, or sit in native code, without the slot? */
 void tsm_block_end(tsm_worker_t* w);
-/* Around the body's own code: in the driver. */
-void tsm_user_begin(tsm_worker_t* w);
-void tsm_user_end(tsm_worker_t* w);
-/* Around an operation of the runtime that touches the calling process: called from
- * user code, with or without a slot; in between only this thread acts for it. */
-void tsm_op_begin_slow(tsm_worker_t* w);
-void tsm_op_end_slow(tsm_worker_t* w);
-
-static inline void
-tsm_op_begin(tsm_worker_t* w)
-{
-    if (TSM_UNLIKELY(!tsm_enter(w)) && tsm_worker_proc(w) != NULL) {
-        tsm_op_begin_slow(w);
-    }
-}
-
-static inline void
-tsm_op_end(tsm_worker_t* w)
-{
-    if (TSM_UNLIKELY(tsm_worker_slot(w) == NULL) && tsm_worker_proc(w) != NULL) {
-        tsm_op_end_slow(w);
-        return;
-    }
-    tsm_leave(w);
-}
 void tsm_give_slot(tsm_slot_t* slot, tsm_worker_t* to, tsm_proc_t* next);
 /* Waits, detached, for a slot or leave to go on without. False: the node closed. */
 bool tsm_wait_slot(tsm_worker_t* w);

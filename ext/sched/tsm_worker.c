@@ -12,6 +12,8 @@
 #include "sched/tsm_sched.h"
 
 #include "base/tsm_clock.h"
+#include "proc/tsm_mailbox.h"
+#include "sched/tsm_op.h"
 #include "sched/tsm_ptimer.h"
 
 #define SPIN_NS 20000
@@ -295,13 +297,14 @@ void
 tsm_proc_finish(tsm_worker_t* w, tsm_proc_t* p)
 {
     tsm_assert((p->flags & TSM_PF_DEAD) != 0);
-    tsm_ptimer_disarm(p);
+    tsm_ptimer_remove(p);
     tsm_ptimer_drop_owner(p);
     tsm_mailbox_clear_owner(p);
     tsm_sched.hooks.release(p);
     release_cold(p);
     if (p->exit_term != NULL) {
-        if (tsm_bury_term(p->exit_term) < 0) {
+        /* "normal" has other holders: its end runs no user code. */
+        if (p->exit_term == tsm_terms.normal || tsm_bury_term(p->exit_term) < 0) {
             tsm_hooks.term_unref(p->exit_term);
         }
         p->exit_term = NULL;

@@ -12,7 +12,7 @@ RECORDS = 20_000
 TAIL = 30
 UNLIMITED = 0xFFFFFFFF
 SIGNALS = (
-    "message", "timeout", "drop", "exit", "exit of a link", "link", "unlink", "unlink ack",
+    "message", "timeout", "drop", "call", "exit", "exit of a link", "link", "unlink", "unlink ack",
     "monitor", "demonitor", "DOWN", "ready", "not ready", "info",
 )  # fmt: skip
 EVENTS = (

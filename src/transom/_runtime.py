@@ -34,6 +34,7 @@ from transom import (
     _replay,
     _report,
     _serve,
+    _start,
     _values,
 )
 
@@ -76,6 +77,7 @@ _core._setup(
         "own_context": _process.own_context,
         "check_arguments": _call.check_arguments,
         "call_error": _call.error_of,
+        "no_method": _start.no_method,
         "call_outside": _call.outside,
         "call_blocking": _call.blocking,
         "call_watch": _cycles.watch,

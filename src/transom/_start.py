@@ -32,14 +32,16 @@ class Reference(_core._AgentRef):
         name = self._transom_name
         return (_remake, (self._agent, self._transom_pid if name is None else name))
 
-    def __getattr__(self, name: str) -> Any:
-        kind = type(self)
-        if name.startswith("_"):
-            raise AttributeError(f"{name} of {kind._agent.__qualname__} is private to the agent", name=name, obj=self)
-        calls = [key for base in kind.__mro__ for key, value in vars(base).items() if type(value) is _core._Method]
-        close = difflib.get_close_matches(name, calls, 1)
-        hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(calls) or 'none'}"
-        raise AttributeError(f"{kind._agent.__qualname__} has no public method {name!r}; {hint}", name=name, obj=self)
+
+def no_method(ref: Reference, name: str) -> None:
+    """Called by the core when ref has no attribute of this name: raises AttributeError."""
+    kind = type(ref)
+    if name.startswith("_"):
+        raise AttributeError(f"{name} of {kind._agent.__qualname__} is private to the agent", name=name, obj=ref)
+    calls = [key for base in kind.__mro__ for key, value in vars(base).items() if type(value) is _core._Method]
+    close = difflib.get_close_matches(name, calls, 1)
+    hint = f"did you mean {close[0]}?" if close else f"it has {', '.join(calls) or 'none'}"
+    raise AttributeError(f"{kind._agent.__qualname__} has no public method {name!r}; {hint}", name=name, obj=ref)
 
 
 def _remake(agent: Any, where: Pid | str) -> Any:
