@@ -622,11 +622,15 @@ def table(op: str, what: str) -> Scenario:
         title=f"table: {what}, 10,000 keys",
         short=f"table: {what}",
         about=f"One process, a table of kind set with 10,000 rows of two integers, random keys: {what}."
-        " Erlang: ETS, a set as well.",
+        " Erlang: ETS, a set as well. The interpreter alone: the same loop around a method of a built-in type"
+        " that does nothing, with the same arguments and a result like it.",
         metrics=NS,
         entries=(
             transom(1, scenario="table", op=op, keys=10_000, n=2_000_000),
             erlang(1, scenario="table", op=op, keys=10_000, n=2_000_000),
+            replace(
+                transom(1, scenario="table", op=f"{op} floor", keys=10_000, n=2_000_000), label="the interpreter alone"
+            ),
         ),
         claims=(ratio(1.0),),
     )

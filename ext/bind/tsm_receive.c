@@ -203,11 +203,20 @@ take_match(tsm_proc_t* p)
     return message;
 }
 
+/* Who takes any message and has one need not look for more: the inbox's line is written by
+ * senders on other cores all the time. But what is urgent or has priority comes first. */
+static bool
+inbox_due(tsm_proc_t* p, const Receive* self)
+{
+    /* relaxed: set after the push, so who knows of the signal sees it. */
+    return self != (Receive*)receive_any || p->mb_first == NULL || tsm_load_relaxed(&p->a_urgent) != 0;
+}
+
 /* One look at the mailbox. 1: *message; 0: nothing yet; -1: exception (time-out too). */
 static int
 receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
 {
-    if (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
+    if (inbox_due(p, self) && !tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
         return -1; /* dead: tsm_done raises */
     }
     if (self->kind == RECEIVE) {

@@ -9,7 +9,9 @@
  *   table fields     as grouped below
  * Invariants
  *   I1  a chain of entries is sorted by (hash, key), a skip list by key; both strictly
- *   I2  an entry has at least one row; in a set and an ordered_set exactly one
+ *   I2  an entry has at least one row. In a set and an ordered_set exactly one, in the same
+ *       block of memory: with an int for a key and two or three cells it is a cache line.
+ *       It is replaced together with its entry, except that ints replace ints in place
  *   I3  nothing below a lock or in a read section runs user code or drops a reference:
  *       keys are bytes by then (tsm_table_key.c), values were copied before
  *   I4  what a_dead hides stays readable until every read section begun before has ended
@@ -25,92 +27,37 @@
 #define TSM_TABLE_H
 
 #include "bind/tsm_bind.h"
-
-/* ---- keys as bytes (tsm_table_key.c) ---- */
-
-enum { TSM_KEY_INLINE = 112 };
-
-typedef struct tsm_key {
-    uint8_t* bytes;
-    uint32_t len, cap;
-    uint64_t hash;
-    bool ordered; /* in: bytes sort as the keys do, and 1 is 1.0 */
-    uint8_t buffer[TSM_KEY_INLINE];
-} tsm_key_t;
-
-/* -1 with an exception: no key. May run user code only for values of user classes. */
-int tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered);
-int tsm_key_from_bytes(tsm_key_t* key, const void* bytes, size_t len);
-void tsm_key_drop(tsm_key_t* key);
-uint64_t tsm_key_hash(const tsm_key_t* key);
-/* Same type and structure; runs no user code. Other classes: only the same object. */
-bool tsm_same(PyObject* a, PyObject* b);
-
-/* ---- read sections and grace periods (tsm_table_epoch.c) ---- */
-
-enum { TSM_LIMBO_ROOM = 256 };
-
-typedef struct tsm_reader {
-    uint64_t a_active; /* the epoch its section began in; 0: in none */
-    uint32_t a_used;
-    /* own thread only */
-    uint32_t count;
-    void* limbo[TSM_LIMBO_ROOM];
-    uint8_t limbo_kind[TSM_LIMBO_ROOM];
-    struct tsm_reader* next; /* set once */
-} tsm_reader_t;
-
-extern _Thread_local tsm_reader_t* tsm_reader_mine __attribute__((tls_model("initial-exec")));
-extern uint64_t tsm_epoch_a_now;
-
-enum tsm_limbo { TSM_LIMBO_ROW, TSM_LIMBO_ENTRY, TSM_LIMBO_ARRAY };
-
-/* Makes the calling thread's reader; -1: no memory, with an exception. Before a section. */
-int tsm_reader_ready_slow(void);
-/* All sections begun before the call have ended when it returns. Not inside a section. */
-void tsm_grace(void);
-/* p is unlinked; it is freed after a grace period. No lock may be held: drops references. */
-void tsm_retire(void* p, enum tsm_limbo kind, bool heavy);
-void tsm_retire_flush(void);
-int tsm_epoch_init(void);
-
-static inline int
-tsm_reader_ready(void)
-{
-    return TSM_LIKELY(tsm_reader_mine != NULL) ? 0 : tsm_reader_ready_slow();
-}
-
-static inline void
-tsm_read_begin(void)
-{
-    /* acquire: pairs with the addition in tsm_grace: what was unlinked before is. */
-    uint64_t now = tsm_load_acquire(&tsm_epoch_a_now);
-    /* relaxed: the light fence orders it before the loads of the section; tsm_grace has
-     * the heavy one. */
-    tsm_store_relaxed(&tsm_reader_mine->a_active, now);
-    tsm_fence_light();
-}
-
-static inline void
-tsm_read_end(void)
-{
-    /* release: pairs with tsm_grace: our reads are done. */
-    tsm_store_release(&tsm_reader_mine->a_active, 0);
-}
+#include "bind/tsm_table_epoch.h"
+#include "bind/tsm_table_key.h"
 
 /* ---- rows (tsm_table_row.c) ---- */
 
 /* A cell is a reference, or an int of at most 62 bits shifted left by one, plus one. */
 typedef intptr_t tsm_cell_t;
 
-enum { TSM_ROW_MUTABLE = 1, TSM_ROW_HEAVY = 2 };
+enum { TSM_ROW_MUTABLE = 1, TSM_ROW_HEAVY = 2, TSM_ROW_LINKED = 4, TSM_ROW_LENGTH = 1 << 24 };
 
 typedef struct tsm_row {
-    struct tsm_row* a_next; /* bags: the next row of the key */
-    uint32_t n;
-    uint32_t flags;
-    tsm_cell_t a_cells[]; /* ints are updated in place, under the lock */
+    uint32_t n : 24; /* below TSM_ROW_LENGTH */
+    uint32_t flags : 8;
+    uint32_t a_seq;       /* odd while several cells are overwritten in place, under the lock */
+    tsm_cell_t a_cells[]; /* ints are overwritten in place, under the lock. LINKED (in bags): the
+                           * next row of the key stands behind them */
 } tsm_row_t;
+
+static inline tsm_row_t**
+tsm_row_link(tsm_row_t* row)
+{
+    return (tsm_row_t**)&row->a_cells[row->n];
+}
+
+/* The next row of the key, in a bag. */
+static inline tsm_row_t*
+tsm_row_next(tsm_row_t* row)
+{
+    /* acquire: pairs with append_row and unhook_same: a whole row. */
+    return (row->flags & TSM_ROW_LINKED) == 0 ? NULL : tsm_load_acquire(tsm_row_link(row));
+}
 
 #define TSM_CELL_MAX (INTPTR_MAX >> 1)
 static inline bool tsm_cell_is_int(tsm_cell_t c) { return (c & 1) != 0; }
@@ -121,17 +68,24 @@ tsm_cell_of(intptr_t v)
     return (tsm_cell_t)((uintptr_t)v << 1 | 1);
 }
 
-tsm_row_t* tsm_row_alloc(uint32_t n);
-void tsm_row_free(tsm_row_t* row); /* drops references */
-/* Copies the values in. op: a tuple. */
-tsm_row_t* tsm_row_new(PyObject* op, const char* what);
-tsm_row_t* tsm_row_clone(const tsm_row_t* row); /* under the lock or in a section */
+/* -1 with an exception: no row can be that long. */
+int tsm_row_fits(Py_ssize_t n, const char* what);
+void tsm_row_init(tsm_row_t* row, uint32_t n, uint32_t flags); /* all cells 0 */
+/* Copies the values in. op: a tuple of its length. -1: some may be in. */
+int tsm_row_fill(tsm_row_t* row, PyObject* op, const char* what);
+tsm_row_t* tsm_row_new(PyObject* op, const char* what); /* a LINKED one, on its own */
+void tsm_row_free(tsm_row_t* row);                      /* drops references, like the next */
+void tsm_row_clear(tsm_row_t* row);
+/* Puts ints in the place of ints, in the row of their number; cell `but` stays. Under the lock.
+ * False: other things stand there. */
+bool tsm_row_overwrite(tsm_row_t* row, const tsm_cell_t* cells, uint32_t n, uint32_t but);
 int tsm_cell_make(PyObject* value, tsm_cell_t* cell, uint32_t* flags, const char* what);
 void tsm_cell_drop(tsm_cell_t cell);
 PyObject* tsm_cell_out(tsm_cell_t cell); /* new reference, not yet copied */
 /* The row as a tuple; under the lock or in a section. If it is TSM_ROW_MUTABLE,
- * tsm_row_finish must follow outside. */
-PyObject* tsm_row_out(const tsm_row_t* row);
+ * tsm_row_finish must follow outside. NULL without an exception: only in a section, when a
+ * writer does not get on; look under the lock. */
+PyObject* tsm_row_out(tsm_row_t* row);
 int tsm_row_finish(PyObject* tuple); /* -1: a value could not be copied out */
 bool tsm_row_same(const tsm_row_t* a, const tsm_row_t* b);
 
@@ -140,22 +94,52 @@ bool tsm_row_same(const tsm_row_t* a, const tsm_row_t* b);
 enum { TSM_LEVELS = 16, TSM_SHARDS = 64 };
 
 typedef struct tsm_entry {
-    tsm_row_t* a_row;
-    tsm_row_t* last; /* under the lock */
+    struct tsm_entry* a_next; /* in the chain, or on the lowest level */
     uint64_t hash;
-    uint32_t len;
-    uint32_t levels;
-    struct tsm_entry* a_next[]; /* levels of them, then the key's bytes */
+    uint32_t len;   /* of the key */
+    uint8_t words;  /* behind the key: bags: first and last row; ordered_set: links of levels 1.. */
+    uint8_t bag;    /* its rows are on their own, else the one row stands behind the words */
+    uint8_t unused;
+    uint8_t key[]; /* its tag here, what follows the tag is aligned */
 } tsm_entry_t;
 
-static inline const uint8_t*
-tsm_entry_key(const tsm_entry_t* e)
+_Static_assert(offsetof(tsm_entry_t, key) % 8 == 7, "the word of an int key is aligned");
+
+static inline tsm_entry_t**
+tsm_entry_words(const tsm_entry_t* e)
 {
-    return (const uint8_t*)(e->a_next + e->levels);
+    return (tsm_entry_t**)((uintptr_t)(e->key + e->len + 7) & ~(uintptr_t)7);
+}
+
+static inline tsm_entry_t**
+tsm_entry_link(tsm_entry_t* e, int level)
+{
+    return level == 0 ? &e->a_next : tsm_entry_words(e) + level - 1;
+}
+
+typedef struct tsm_bag_rows {
+    tsm_row_t* a_first;
+    tsm_row_t* last; /* under the lock */
+} tsm_bag_rows_t;
+
+static inline tsm_bag_rows_t*
+tsm_entry_bag(const tsm_entry_t* e)
+{
+    return (tsm_bag_rows_t*)tsm_entry_words(e);
+}
+
+/* The only row, or the first. */
+static inline tsm_row_t*
+tsm_entry_row(const tsm_entry_t* e)
+{
+    if (TSM_UNLIKELY(e->bag)) {
+        return tsm_load_acquire(&tsm_entry_bag(e)->a_first); /* acquire: pairs with unhook_same: a whole row. */
+    }
+    return (tsm_row_t*)(tsm_entry_words(e) + e->words);
 }
 
 typedef struct tsm_buckets {
-    uint32_t bits;
+    uint32_t bits; /* at least 2 */
     tsm_entry_t* a_head[]; /* 1 << bits */
 } tsm_buckets_t;
 
@@ -212,9 +196,15 @@ void tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_pl
 /* Room for one more, before the seek; -1: no memory. *old: an array to retire after
  * unlocking, or NULL. */
 int tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old);
-tsm_entry_t* tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, tsm_row_t* row);
-void tsm_entry_free(tsm_entry_t* e);
+/* n: cells of the row inside, all 0, none in a bag. NULL: no memory, with an exception. */
+tsm_entry_t* tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, uint32_t n);
+/* Not in a bag: with the row op, a tuple, whose values are copied in. */
+tsm_entry_t* tsm_entry_with(tsm_table_t* t, const tsm_key_t* key, PyObject* op, const char* what);
+tsm_entry_t* tsm_entry_clone(tsm_entry_t* e); /* with the row inside; under the lock */
+void tsm_entry_free(tsm_entry_t* e);          /* with the row inside: drops references */
 void tsm_store_link(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e);
+/* e has the same key; the one that was found is to be retired. */
+void tsm_store_replace(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e);
 void tsm_store_unlink(tsm_shard_t* s, tsm_place_t* place);
 /* The first entry of s behind key (NULL: of all), or NULL. */
 tsm_entry_t* tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key);
@@ -222,7 +212,7 @@ tsm_entry_t* tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* ke
 tsm_entry_t* tsm_store_before(tsm_table_t* t, const tsm_key_t* key);
 void tsm_shard_count(tsm_shard_t* s, int64_t rows, int64_t entries, int64_t bytes);
 size_t tsm_row_bytes(const tsm_row_t* row);
-size_t tsm_entry_bytes(const tsm_entry_t* e);
+size_t tsm_entry_bytes(const tsm_entry_t* e); /* with the row inside */
 
 typedef struct tsm_cut {
     uint32_t count;
@@ -262,8 +252,28 @@ void tsm_shards_unlock(tsm_table_t* t);
 
 /* ---- operations ---- */
 
-/* The table, if the caller may read (write) it; else NULL with an exception. */
-tsm_table_t* tsm_table_for(PyObject* self, bool write, const char* what);
+/* As tsm_table_for, what it does when the answer is not a plain yes. */
+tsm_table_t* tsm_table_check(PyObject* self, bool write, const char* what);
+
+/* The table, if the caller may read (write) it; else NULL with an exception. One reduction. */
+static inline tsm_table_t*
+tsm_table_for(PyObject* self, bool write, const char* what)
+{
+    tsm_table_t* t = ((TsmTable*)self)->table;
+    tsm_worker_t* w = tsm_self;
+    tsm_proc_t* me = TSM_LIKELY(w != NULL) ? tsm_worker_proc(w) : NULL;
+    if (TSM_UNLIKELY(me == NULL || (me->flags & TSM_PF_DEAD) != 0 || tsm_reader_mine == NULL)) {
+        return tsm_table_check(self, write, what);
+    }
+    bool open = t->access == TSM_PUBLIC || (!write && t->access == TSM_PROTECTED);
+    /* acquire: pairs with bury_table. relaxed: only the owner gives it up. */
+    if (TSM_UNLIKELY(tsm_load_acquire(&t->a_dead) != 0 || (!open && tsm_load_relaxed(&t->a_owner) != tsm_proc_pid(me)))) {
+        return tsm_table_check(self, write, what);
+    }
+    tsm_charge(w, 1);
+    return t;
+}
+
 PyObject* tsm_table_gone(tsm_table_t* t, const char* what);
 /* Whoever begins a batch holds all locks and is alone, readers included. False: dead. */
 bool tsm_batch_begin(tsm_table_t* t);

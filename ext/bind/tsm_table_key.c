@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 enum {
-    TAG_END = 0x00, TAG_NONE = 0x05, TAG_BOOL = 0x08, TAG_NUMBER = 0x10, TAG_INT = 0x11,
+    TAG_END = 0x00, TAG_NONE = 0x05, TAG_BOOL = 0x08, TAG_NUMBER = 0x10, TAG_INT = TSM_KEY_INT,
     TAG_BIGINT = 0x12, TAG_FLOAT = 0x13, TAG_COMPLEX = 0x14, TAG_STR = 0x20, TAG_BYTES = 0x28,
     TAG_REF = 0x30, TAG_PID = 0x38, TAG_TUPLE = 0x40, TAG_FROZENSET = 0x48, TAG_SELF = 0x50,
     TAG_OTHER = 0x58,
@@ -30,7 +30,7 @@ enum {
 
 #define HASH_K UINT64_C(0x9E3779B97F4A7C15)
 
-static uint64_t hash_seed;
+uint64_t tsm_key_seed = HASH_K;
 
 static int
 reserve(tsm_key_t* key, size_t more)
@@ -52,12 +52,10 @@ reserve(tsm_key_t* key, size_t more)
 }
 
 void
-tsm_key_drop(tsm_key_t* key)
+tsm_key_free(tsm_key_t* key)
 {
-    if (TSM_UNLIKELY(key->bytes != key->buffer)) {
-        free(key->bytes);
-        key->bytes = key->buffer;
-    }
+    free(key->bytes);
+    key->bytes = key->buffer;
 }
 
 static int
@@ -411,21 +409,10 @@ put_any(tsm_key_t* key, PyObject* op)
     return rc;
 }
 
-/* The upper bits choose shard and bucket, so they must depend on all of h. */
-static inline uint64_t
-finish_hash(uint64_t h)
-{
-    h *= HASH_K;
-    h ^= h >> 29;
-    h *= UINT64_C(0xBF58476D1CE4E5B9);
-    h ^= h >> 32;
-    return h * UINT64_C(0x94D049BB133111EB);
-}
-
 static uint64_t
 hash_bytes(const uint8_t* bytes, size_t n)
 {
-    uint64_t h = hash_seed ^ n * HASH_K, word;
+    uint64_t h = tsm_key_seed ^ n * HASH_K, word;
     for (; n >= 8; bytes += 8, n -= 8) {
         memcpy(&word, bytes, 8);
         h = (h ^ word) * HASH_K;
@@ -433,7 +420,7 @@ hash_bytes(const uint8_t* bytes, size_t n)
     }
     word = 0;
     memcpy(&word, bytes, n);
-    return finish_hash(h ^ word);
+    return tsm_key_mix(h ^ word);
 }
 
 static void
@@ -443,31 +430,27 @@ key_init(tsm_key_t* key, bool ordered)
     key->cap = TSM_KEY_INLINE;
     key->len = 0;
     key->ordered = ordered;
-    if (TSM_UNLIKELY(hash_seed == 0)) { /* the interpreter's secret, so PYTHONHASHSEED counts */
-        PyObject* text = PyUnicode_FromString("transom table");
-        hash_seed = (text == NULL ? 0 : (uint64_t)PyObject_Hash(text)) | 1;
-        Py_XDECREF(text);
-    }
+}
+
+/* The interpreter's secret, so PYTHONHASHSEED counts. */
+void
+tsm_key_init(void)
+{
+    PyObject* text = PyUnicode_FromString("transom table");
+    tsm_key_seed = (text == NULL ? 0 : (uint64_t)PyObject_Hash(text)) | 1;
+    Py_XDECREF(text);
 }
 
 void
 tsm_key_fix_order(void)
 {
-    hash_seed = HASH_K;
+    tsm_key_seed = HASH_K;
 }
 
 int
-tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered)
+tsm_key_make_any(tsm_key_t* key, PyObject* op, bool ordered)
 {
     key_init(key, ordered);
-    if (PyLong_CheckExact(op) && !ordered && PyUnstable_Long_IsCompact((PyLongObject*)op)) {
-        uint64_t word = (uint64_t)(int64_t)PyUnstable_Long_CompactValue((PyLongObject*)op);
-        key->buffer[0] = TAG_INT; /* as put_int; compact or not depends on the value alone */
-        memcpy(key->buffer + 1, &word, 8);
-        key->len = 9;
-        key->hash = finish_hash(hash_seed ^ word);
-        return 0;
-    }
     if (put_any(key, op) < 0) {
         tsm_key_drop(key);
         return -1;

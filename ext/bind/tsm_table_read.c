@@ -22,7 +22,7 @@ is_dead(tsm_table_t* t)
 }
 
 tsm_table_t*
-tsm_table_for(PyObject* self, bool write, const char* what)
+tsm_table_check(PyObject* self, bool write, const char* what)
 {
     tsm_table_t* t = ((TsmTable*)self)->table;
     tsm_worker_t* w = tsm_self;
@@ -56,17 +56,18 @@ typedef struct reading {
     PyObject* value;
     uint32_t flags;
     bool found, failed, short_row;
+    bool busy; /* a writer did not get on: again, under the lock */
 } reading_t;
 
 /* In a section or under the lock. */
-static void
+static inline __attribute__((always_inline)) void
 read_entry(tsm_entry_t* e, reading_t* r)
 {
     r->found = true;
     if (r->cell == -2) {
         return;
     }
-    tsm_row_t* row = tsm_load_acquire(&e->a_row); /* acquire: pairs with the writer: a whole row. */
+    tsm_row_t* row = tsm_entry_row(e);
     if (r->cell >= 0) {
         r->short_row = r->cell >= row->n;
         r->flags = row->flags;
@@ -81,10 +82,10 @@ read_entry(tsm_entry_t* e, reading_t* r)
     }
     PyObject* tuple = tsm_row_out(row);
     r->failed = tuple == NULL;
+    r->busy = tuple == NULL && PyErr_Occurred() == NULL;
     r->flags = row->flags;
     PyList_SET_ITEM(r->rows, 0, tuple == NULL ? Py_NewRef(Py_None) : tuple);
-    /* acquire: as above. */
-    while (!r->failed && (row = tsm_load_acquire(&row->a_next)) != NULL) {
+    while (!r->failed && (row = tsm_row_next(row)) != NULL) {
         tuple = tsm_row_out(row);
         r->flags |= row->flags;
         r->failed = tuple == NULL || PyList_Append(r->rows, tuple) < 0;
@@ -105,7 +106,7 @@ read_locked(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
     tsm_mutex_unlock(&s->lock);
 }
 
-static void
+static inline __attribute__((always_inline)) void
 read_key(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
 {
     bool sure = false;
@@ -118,7 +119,9 @@ read_key(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
         }
     }
     tsm_read_end();
-    if (TSM_UNLIKELY(!sure)) {
+    if (TSM_UNLIKELY(!sure || r->busy)) {
+        Py_CLEAR(r->rows);
+        r->found = r->failed = r->busy = false;
         read_locked(t, key, r);
     }
 }
@@ -134,8 +137,8 @@ finish_rows(reading_t* r)
     return 0;
 }
 
-/* -1 with an exception. */
-static int
+/* -1 with an exception. Inlined, like what it calls, for each kind of reading. */
+static inline __attribute__((always_inline)) int
 read_any(PyObject* self, PyObject* key_op, reading_t* r, const char* what)
 {
     tsm_key_t key;
@@ -224,8 +227,9 @@ lookup_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
 static PyObject*
 key_of_entry(tsm_table_t* t, tsm_entry_t* e, bool* mutable)
 {
-    *mutable = (e->a_row->flags & TSM_ROW_MUTABLE) != 0;
-    return tsm_cell_out(e->a_row->a_cells[t->keypos]);
+    tsm_row_t* row = tsm_entry_row(e);
+    *mutable = (row->flags & TSM_ROW_MUTABLE) != 0;
+    return tsm_cell_out(row->a_cells[t->keypos]);
 }
 
 /* The key behind (before) key, which is NULL for the ends. */

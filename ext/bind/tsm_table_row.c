@@ -9,28 +9,36 @@
 #include "bind/tsm_table.h"
 
 #define HEAVY_BYTES 256
+#define TRIES 64
 
 size_t
 tsm_row_bytes(const tsm_row_t* row)
 {
-    return sizeof(*row) + row->n * sizeof(tsm_cell_t);
+    return sizeof(*row) + (row->n + ((row->flags & TSM_ROW_LINKED) != 0)) * sizeof(tsm_cell_t);
 }
 
-tsm_row_t*
-tsm_row_alloc(uint32_t n)
+int
+tsm_row_fits(Py_ssize_t n, const char* what)
 {
-    tsm_row_t* row = tsm_alloc(sizeof(*row) + n * sizeof(tsm_cell_t));
-    if (row == NULL) {
-        PyErr_NoMemory();
-        return NULL;
+    if (TSM_LIKELY(n < TSM_ROW_LENGTH)) {
+        return 0;
     }
-    row->a_next = NULL;
+    PyErr_Format(PyExc_ValueError, "%s: a row has fewer than 2**24 elements, not %zd", what, n);
+    return -1;
+}
+
+void
+tsm_row_init(tsm_row_t* row, uint32_t n, uint32_t flags)
+{
     row->n = n;
-    row->flags = 0;
+    row->flags = (uint8_t)flags;
+    row->a_seq = 0;
     for (uint32_t i = 0; i < n; i++) {
         row->a_cells[i] = tsm_cell_of(0);
     }
-    return row;
+    if ((flags & TSM_ROW_LINKED) != 0) {
+        *tsm_row_link(row) = NULL;
+    }
 }
 
 void
@@ -42,11 +50,17 @@ tsm_cell_drop(tsm_cell_t cell)
 }
 
 void
-tsm_row_free(tsm_row_t* row)
+tsm_row_clear(tsm_row_t* row)
 {
     for (uint32_t i = 0; i < row->n; i++) {
         tsm_cell_drop(row->a_cells[i]);
     }
+}
+
+void
+tsm_row_free(tsm_row_t* row)
+{
+    tsm_row_clear(row);
     tsm_free(row, tsm_row_bytes(row));
 }
 
@@ -86,36 +100,58 @@ tsm_cell_make(PyObject* value, tsm_cell_t* cell, uint32_t* flags, const char* wh
     return 0;
 }
 
+int
+tsm_row_fill(tsm_row_t* row, PyObject* op, const char* what)
+{
+    uint32_t flags = row->flags;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && i < row->n; i++) {
+        rc = tsm_cell_make(PyTuple_GET_ITEM(op, i), &row->a_cells[i], &flags, what);
+    }
+    row->flags = (uint8_t)flags;
+    return rc;
+}
+
 tsm_row_t*
 tsm_row_new(PyObject* op, const char* what)
 {
     Py_ssize_t n = PyTuple_GET_SIZE(op);
-    tsm_row_t* row = n > INT32_MAX ? NULL : tsm_row_alloc((uint32_t)n);
-    for (Py_ssize_t i = 0; row != NULL && i < n; i++) {
-        if (tsm_cell_make(PyTuple_GET_ITEM(op, i), &row->a_cells[i], &row->flags, what) < 0) {
-            tsm_row_free(row);
-            return NULL;
-        }
+    if (tsm_row_fits(n, what) < 0) {
+        return NULL;
+    }
+    tsm_row_t* row = tsm_alloc(sizeof(*row) + ((size_t)n + 1) * sizeof(tsm_cell_t));
+    if (row == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    tsm_row_init(row, (uint32_t)n, TSM_ROW_LINKED);
+    if (tsm_row_fill(row, op, what) < 0) {
+        tsm_row_free(row);
+        return NULL;
     }
     return row;
 }
 
-tsm_row_t*
-tsm_row_clone(const tsm_row_t* row)
+/* A writer that overwrites more than one cell: readers that saw some begin again. */
+bool
+tsm_row_overwrite(tsm_row_t* row, const tsm_cell_t* cells, uint32_t n, uint32_t but)
 {
-    tsm_row_t* copy = tsm_row_alloc(row->n);
-    if (copy == NULL) {
-        return NULL;
+    bool ints = row->n == n;
+    for (uint32_t i = 0; ints && i < n; i++) {
+        ints = i == but || tsm_cell_is_int(row->a_cells[i]);
     }
-    copy->flags = row->flags;
-    for (uint32_t i = 0; i < row->n; i++) {
-        tsm_cell_t cell = tsm_load_relaxed(&row->a_cells[i]); /* relaxed: one word, whole. */
-        copy->a_cells[i] = cell;
-        if (!tsm_cell_is_int(cell)) {
-            Py_INCREF((PyObject*)cell);
+    if (!ints) {
+        return false;
+    }
+    uint32_t seq = row->a_seq;
+    tsm_store_relaxed(&row->a_seq, seq + 1); /* relaxed: the release of each cell orders it. */
+    for (uint32_t i = 0; i < n; i++) {
+        if (i != but) {
+            tsm_store_release(&row->a_cells[i], cells[i]); /* release: who sees it sees a_seq odd; cells_out. */
         }
     }
-    return copy;
+    tsm_store_release(&row->a_seq, seq + 2); /* release: even after all cells; pairs with tsm_row_out. */
+    return true;
 }
 
 PyObject*
@@ -131,13 +167,13 @@ tsm_cell_out(tsm_cell_t cell)
     return Py_NewRef(op);
 }
 
-PyObject*
-tsm_row_out(const tsm_row_t* row)
+static PyObject*
+cells_out(const tsm_row_t* row)
 {
     PyObject* tuple = PyTuple_New(row->n);
     for (uint32_t i = 0; tuple != NULL && i < row->n; i++) {
-        /* relaxed: update_counter changes single words in place. */
-        PyObject* item = tsm_cell_out(tsm_load_relaxed(&row->a_cells[i]));
+        /* acquire: pairs with tsm_row_overwrite: a new cell shows in a_seq. */
+        PyObject* item = tsm_cell_out(tsm_load_acquire(&row->a_cells[i]));
         if (item == NULL) {
             Py_CLEAR(tuple); /* holds fresh numbers and references others hold, too */
         } else {
@@ -145,6 +181,25 @@ tsm_row_out(const tsm_row_t* row)
         }
     }
     return tuple;
+}
+
+PyObject*
+tsm_row_out(tsm_row_t* row)
+{
+    for (int i = 0; i < TRIES; i++) {
+        uint32_t seq = tsm_load_acquire(&row->a_seq); /* acquire: pairs with tsm_row_overwrite. */
+        if (TSM_UNLIKELY((seq & 1) != 0)) {
+            tsm_pause();
+            continue;
+        }
+        PyObject* tuple = cells_out(row);
+        /* relaxed: the acquire of each cell orders it. */
+        if (TSM_LIKELY(tuple == NULL || tsm_load_relaxed(&row->a_seq) == seq)) {
+            return tuple;
+        }
+        Py_DECREF(tuple); /* fresh numbers, and references the row has, too */
+    }
+    return NULL;
 }
 
 int

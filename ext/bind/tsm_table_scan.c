@@ -39,7 +39,7 @@ fits(PyObject* value, PyObject* pattern)
 static int
 add_rows(PyObject* rows, const tsm_entry_t* e, uint32_t* flags, Py_ssize_t* count)
 {
-    for (tsm_row_t* row = e->a_row; row != NULL; row = row->a_next) {
+    for (tsm_row_t* row = tsm_entry_row(e); row != NULL; row = tsm_row_next(row)) {
         PyObject* tuple = tsm_row_out(row);
         int rc = tuple == NULL ? -1 : PyList_Append(rows, tuple);
         Py_XDECREF(tuple);
@@ -58,7 +58,7 @@ position_of(const tsm_entry_t* e)
     PyObject* op = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(8 + e->len));
     if (op != NULL) {
         memcpy(PyBytes_AS_STRING(op), &e->hash, 8);
-        memcpy(PyBytes_AS_STRING(op) + 8, tsm_entry_key(e), e->len);
+        memcpy(PyBytes_AS_STRING(op) + 8, e->key, e->len);
     }
     return op;
 }
@@ -81,8 +81,8 @@ collect(tsm_table_t* t, tsm_key_t* key, bool start, int max, PyObject* rows, uin
             rc = add_rows(rows, e, flags, &count);
             last = e;
             n++;
-            if ((e = e->a_next[0]) == NULL && t->kind != TSM_ORDERED) {
-                tsm_key_t here = {.bytes = (uint8_t*)(last->a_next + last->levels), .len = last->len, .hash = last->hash};
+            if ((e = e->a_next) == NULL && t->kind != TSM_ORDERED) {
+                tsm_key_t here = {.bytes = last->key, .len = last->len, .hash = last->hash};
                 e = tsm_store_after(t, s, &here); /* the next bucket */
             }
         }
@@ -181,9 +181,12 @@ swap(PyObject* self, PyObject* const* args, Py_ssize_t n)
     if (t->kind > TSM_ORDERED) {
         return PyErr_Format(PyExc_TypeError, "select_replace() works on set and ordered_set, where a key has one row");
     }
-    tsm_row_t *replaced = NULL, *old = tsm_row_new(args[0], "select_replace()");
-    tsm_row_t* new = old == NULL ? NULL : tsm_row_new(args[1], "select_replace()");
-    if (new == NULL || tsm_key_make(&key, PyTuple_GET_ITEM(args[1], t->keypos), t->kind == TSM_ORDERED) < 0) {
+    if (tsm_key_make(&key, PyTuple_GET_ITEM(args[1], t->keypos), t->kind == TSM_ORDERED) < 0) {
+        return NULL;
+    }
+    tsm_entry_t *replaced = NULL, *new = NULL;
+    tsm_row_t* old = tsm_row_new(args[0], "select_replace()");
+    if (old == NULL || (new = tsm_entry_with(t, &key, args[1], "select_replace()")) == NULL) {
         goto done;
     }
     tsm_place_t place;
@@ -191,28 +194,26 @@ swap(PyObject* self, PyObject* const* args, Py_ssize_t n)
     tsm_mutex_lock(&s->lock);
     bool alive = tsm_load_acquire(&t->a_dead) == 0; /* acquire: pairs with bury_table. */
     tsm_store_seek(t, s, &key, &place);
-    bool same = alive && place.found != NULL && tsm_row_same(place.found->a_row, old);
+    bool same = alive && place.found != NULL && tsm_row_same(tsm_entry_row(place.found), old);
     if (same) {
-        replaced = place.found->a_row;
-        tsm_shard_count(s, 0, 0, (int64_t)tsm_row_bytes(new) - (int64_t)tsm_row_bytes(replaced));
-        place.found->last = new;
-        tsm_store_release(&place.found->a_row, new); /* release: a whole row. */
+        replaced = place.found;
+        tsm_store_replace(s, &place, new);
         new = NULL;
     }
     tsm_mutex_unlock(&s->lock);
-    tsm_key_drop(&key);
     if (replaced != NULL) {
-        tsm_retire(replaced, TSM_LIMBO_ROW, true);
+        tsm_retire(replaced, TSM_LIMBO_ENTRY, true);
     }
     if (!alive) {
         (void)tsm_table_gone(t, "select_replace()");
     }
 done:
+    tsm_key_drop(&key);
     if (old != NULL) {
         tsm_row_free(old);
     }
     if (new != NULL) {
-        tsm_row_free(new);
+        tsm_entry_free(new);
     }
     return PyErr_Occurred() ? NULL : PyLong_FromLong(replaced != NULL);
 }
@@ -335,6 +336,7 @@ tsm_table_init(PyObject* module)
         }
     }
     TsmTable_Type.tp_methods = all;
+    tsm_key_init();
     if (tsm_epoch_init() < 0 || PyType_Ready(&TsmTable_Type) < 0 || tsm_table_own_init(module) < 0
         || PyModule_AddObjectRef(module, "_Table", (PyObject*)&TsmTable_Type) < 0) {
         return -1;

@@ -6,6 +6,10 @@
  *                 entries, (hash, key), is the same however many buckets there are: a walk
  *                 goes on from any key, there or not, and sees each entry that was there all
  *                 the time exactly once. No fixing of tables is needed.
+ *                 In a set and an ordered_set the row stands in its entry's block, so a
+ *                 lookup misses the cache twice and not three times. To replace a row is
+ *                 to put a copy of the entry in its place. A reader that stands on the old
+ *                 one follows links that were right after its section began.
  * Protocol        Readers follow links inside a section. Splitting the buckets of a shard
  *                 cuts chains, so who finds nothing looks whether a_seq moved.
  * Invariants      I1 of tsm_table.h
@@ -18,11 +22,26 @@
 
 #include <stdlib.h>
 
-static int
-compare_keys(const uint8_t* a, uint32_t a_len, const uint8_t* b, uint32_t b_len)
+/* Apart, so that who compares ints needs no frame. */
+static __attribute__((noinline)) int
+compare_bytes(const tsm_entry_t* e, const tsm_key_t* key)
 {
-    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+    int order = memcmp(e->key, key->bytes, e->len < key->len ? e->len : key->len);
+    return order != 0 ? order : (e->len > key->len) - (e->len < key->len);
+}
+
+static inline int
+compare_keys(const tsm_entry_t* e, const tsm_key_t* key)
+{
+    if (key->len == 9 && e->len == 9) { /* an int: the word behind the tag, then the tag */
+        uint64_t mine, other;
+        memcpy(&mine, e->key + 1, 8);
+        memcpy(&other, key->bytes + 1, 8);
+        if (mine == other && e->key[0] == key->bytes[0]) {
+            return 0;
+        }
+    }
+    return compare_bytes(e, key);
 }
 
 /* <0: e stands before key. */
@@ -32,22 +51,13 @@ compare(const tsm_entry_t* e, const tsm_key_t* key)
     if (e->hash != key->hash) {
         return e->hash < key->hash ? -1 : 1;
     }
-    if (key->len == 9 && e->len == 9) { /* an int: the word behind the tag, then the tag */
-        uint64_t a, b;
-        const uint8_t* mine = tsm_entry_key(e);
-        memcpy(&a, mine + 1, 8);
-        memcpy(&b, key->bytes + 1, 8);
-        if (a == b && mine[0] == key->bytes[0]) {
-            return 0;
-        }
-    }
-    return compare_keys(tsm_entry_key(e), e->len, key->bytes, key->len);
+    return compare_keys(e, key);
 }
 
 static inline uint32_t
 bucket_of(const tsm_buckets_t* b, uint64_t hash)
 {
-    return b->bits == 0 ? 0 : (uint32_t)(hash << 6 >> (64 - b->bits)); /* below the shard's six bits */
+    return (uint32_t)(hash << 6 >> (64 - b->bits)); /* below the shard's six bits */
 }
 
 /* Links are read here by readers and writers alike. */
@@ -57,12 +67,36 @@ follow(tsm_entry_t* const* link)
     return tsm_load_acquire(link); /* acquire: pairs with tsm_store_link: a whole entry. */
 }
 
-static tsm_entry_t*
+/* The link of e, or the table's own for NULL. */
+static inline tsm_entry_t**
+link_of(tsm_table_t* t, tsm_entry_t* e, int level)
+{
+    return e == NULL ? &t->a_head[level] : tsm_entry_link(e, level);
+}
+
+/* The place of key in a chain; *found: its entry, or NULL. */
+static inline tsm_entry_t**
+chain_seek(tsm_entry_t** at, const tsm_key_t* key, tsm_entry_t** found)
+{
+    tsm_entry_t* e;
+    while ((e = follow(at)) != NULL && e->hash < key->hash) {
+        at = &e->a_next;
+    }
+    int order = 1;
+    while (e != NULL && e->hash == key->hash && (order = compare_keys(e, key)) < 0) {
+        at = &e->a_next;
+        e = follow(at);
+    }
+    *found = e != NULL && e->hash == key->hash && order == 0 ? e : NULL;
+    return at;
+}
+
+static __attribute__((noinline)) tsm_entry_t*
 find_ordered(tsm_table_t* t, const tsm_key_t* key)
 {
-    tsm_entry_t** links = t->a_head;
+    tsm_entry_t* at = NULL;
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
-        for (tsm_entry_t* e; (e = follow(&links[i])) != NULL; links = e->a_next) {
+        for (tsm_entry_t* e; (e = follow(link_of(t, at, i))) != NULL; at = e) {
             int order = compare(e, key);
             if (order == 0) {
                 return e;
@@ -86,14 +120,11 @@ tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
     /* acquire, both: pair with tsm_store_reserve: the array and whether chains are whole. */
     uint32_t seq = tsm_load_acquire(&s->a_seq);
     tsm_buckets_t* b = tsm_load_acquire(&s->a_buckets);
-    tsm_entry_t* e = b == NULL ? NULL : follow(&b->a_head[bucket_of(b, key->hash)]);
-    for (; e != NULL; e = follow(&e->a_next[0])) {
-        int order = compare(e, key);
-        if (order >= 0) {
-            if (order == 0) {
-                return e;
-            }
-            break;
+    tsm_entry_t* e = NULL;
+    if (TSM_LIKELY(b != NULL)) {
+        (void)chain_seek(&b->a_head[bucket_of(b, key->hash)], key, &e);
+        if (TSM_LIKELY(e != NULL)) {
+            return e;
         }
     }
     /* relaxed: the acquire loads of the links order it; pairs with tsm_store_reserve. */
@@ -101,34 +132,33 @@ tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
     return NULL;
 }
 
-void
-tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place)
+static __attribute__((noinline)) void
+seek_ordered(tsm_table_t* t, const tsm_key_t* key, tsm_place_t* place)
 {
     place->found = NULL;
-    if (t->kind != TSM_ORDERED) {
-        tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
-        if (b == NULL) {
-            return;
-        }
-        tsm_entry_t** at = &b->a_head[bucket_of(b, key->hash)];
-        tsm_entry_t* e;
-        int order = -1;
-        while ((e = follow(at)) != NULL && (order = compare(e, key)) < 0) {
-            at = &e->a_next[0];
-        }
-        place->at[0] = at;
-        place->found = e != NULL && order == 0 ? e : NULL;
-        return;
-    }
-    tsm_entry_t** links = t->a_head;
+    tsm_entry_t* at = NULL;
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
         tsm_entry_t* e;
         int order = -1;
-        while ((e = follow(&links[i])) != NULL && (order = compare(e, key)) < 0) {
-            links = e->a_next;
+        while ((e = follow(link_of(t, at, i))) != NULL && (order = compare(e, key)) < 0) {
+            at = e;
         }
-        place->at[i] = &links[i];
+        place->at[i] = link_of(t, at, i);
         place->found = e != NULL && order == 0 ? e : NULL;
+    }
+}
+
+void
+tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place)
+{
+    if (t->kind == TSM_ORDERED) {
+        seek_ordered(t, key, place);
+        return;
+    }
+    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    place->found = NULL;
+    if (TSM_LIKELY(b != NULL)) {
+        place->at[0] = chain_seek(&b->a_head[bucket_of(b, key->hash)], key, &place->found);
     }
 }
 
@@ -155,14 +185,14 @@ tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old)
     for (uint32_t i = 0; b != NULL && i < 1u << b->bits; i++) {
         tsm_entry_t** tail = &grown->a_head[2 * i];
         uint32_t half = 2 * i;
-        for (tsm_entry_t* e = b->a_head[i]; e != NULL; e = e->a_next[0]) {
+        for (tsm_entry_t* e = b->a_head[i]; e != NULL; e = e->a_next) {
             if (bucket_of(grown, e->hash) != half) {
                 tsm_store_release(tail, NULL); /* release: pairs with follow. */
                 half++;
                 tail = &grown->a_head[half];
             }
             tsm_store_release(tail, e); /* release: pairs with follow. */
-            tail = &e->a_next[0];
+            tail = &e->a_next;
         }
     }
     tsm_store_release(&s->a_buckets, grown); /* release: pairs with tsm_store_find. */
@@ -171,39 +201,85 @@ tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old)
     return 0;
 }
 
-tsm_entry_t*
-tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, tsm_row_t* row)
+/* Behind the header and the key: words, then the row of n cells, but for bags. */
+static size_t
+bytes_of(uint32_t len, uint32_t words, bool bag, uint32_t n)
 {
-    uint32_t levels = 1;
+    size_t bytes = (offsetof(tsm_entry_t, key) + len + 7) / 8 * 8 + words * sizeof(void*);
+    return bag ? bytes : bytes + sizeof(tsm_row_t) + n * sizeof(tsm_cell_t);
+}
+
+tsm_entry_t*
+tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, uint32_t n)
+{
+    bool bag = t->kind > TSM_ORDERED;
+    uint32_t words = bag ? sizeof(tsm_bag_rows_t) / sizeof(void*) : 0;
     if (t->kind == TSM_ORDERED) {
         uint64_t random = tsm_key_hash(key); /* so no generator has to be shared */
-        while (levels < TSM_LEVELS && (random & 3) == 0) {
-            levels++;
+        while (words + 1 < TSM_LEVELS && (random & 3) == 0) {
+            words++;
             random >>= 2;
         }
     }
-    tsm_entry_t* e = tsm_alloc(sizeof(*e) + levels * sizeof(e) + key->len);
+    tsm_entry_t* e = tsm_alloc(bytes_of(key->len, words, bag, n));
     if (e == NULL) {
         PyErr_NoMemory();
         return NULL;
     }
-    e->a_row = e->last = row;
+    e->a_next = NULL;
     e->hash = key->hash;
     e->len = key->len;
-    e->levels = levels;
-    memcpy(e->a_next + levels, key->bytes, key->len);
+    e->words = (uint8_t)words;
+    e->bag = bag;
+    memcpy(e->key, key->bytes, key->len);
+    if (!bag) {
+        tsm_row_init(tsm_entry_row(e), n, 0);
+    }
     return e;
+}
+
+tsm_entry_t*
+tsm_entry_with(tsm_table_t* t, const tsm_key_t* key, PyObject* op, const char* what)
+{
+    tsm_entry_t* e = tsm_row_fits(PyTuple_GET_SIZE(op), what) < 0 ? NULL
+                     : tsm_entry_new(t, key, (uint32_t)PyTuple_GET_SIZE(op));
+    if (e != NULL && tsm_row_fill(tsm_entry_row(e), op, what) < 0) {
+        tsm_entry_free(e);
+        return NULL;
+    }
+    return e;
+}
+
+tsm_entry_t*
+tsm_entry_clone(tsm_entry_t* e)
+{
+    tsm_entry_t* copy = tsm_alloc(tsm_entry_bytes(e));
+    if (copy == NULL) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    memcpy(copy, e, tsm_entry_bytes(e)); /* under the lock nobody writes to it */
+    tsm_row_t* row = tsm_entry_row(copy);
+    for (uint32_t i = 0; i < row->n; i++) {
+        if (!tsm_cell_is_int(row->a_cells[i])) {
+            Py_INCREF((PyObject*)row->a_cells[i]);
+        }
+    }
+    return copy;
 }
 
 size_t
 tsm_entry_bytes(const tsm_entry_t* e)
 {
-    return sizeof(*e) + e->levels * sizeof(e) + e->len;
+    return bytes_of(e->len, e->words, e->bag, e->bag ? 0 : tsm_entry_row(e)->n);
 }
 
 void
 tsm_entry_free(tsm_entry_t* e)
 {
+    if (!e->bag) {
+        tsm_row_clear(tsm_entry_row(e));
+    }
     tsm_free(e, tsm_entry_bytes(e));
 }
 
@@ -216,29 +292,50 @@ tsm_shard_count(tsm_shard_t* s, int64_t rows, int64_t entries, int64_t bytes)
     tsm_store_relaxed(&s->a_bytes, s->a_bytes + (uint64_t)bytes);
 }
 
+static int
+levels_of(const tsm_entry_t* e)
+{
+    return e->bag ? 1 : 1 + e->words;
+}
+
 void
 tsm_store_link(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e)
 {
-    for (uint32_t i = 0; i < e->levels; i++) {
-        e->a_next[i] = *place->at[i];
+    for (int i = 0; i < levels_of(e); i++) {
+        *tsm_entry_link(e, i) = *place->at[i];
     }
-    for (uint32_t i = 0; i < e->levels; i++) {
+    for (int i = 0; i < levels_of(e); i++) {
         tsm_store_release(place->at[i], e); /* release: pairs with follow. */
     }
-    tsm_shard_count(s, 1, 1, (int64_t)(tsm_entry_bytes(e) + tsm_row_bytes(e->a_row)));
+    tsm_shard_count(s, 1, 1, (int64_t)(tsm_entry_bytes(e) + (e->bag ? tsm_row_bytes(tsm_entry_row(e)) : 0)));
+}
+
+/* The one of two entries that a search for the key finds is the highest level's, which is
+ * one store. */
+void
+tsm_store_replace(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e)
+{
+    tsm_entry_t* old = place->found;
+    for (int i = 0; i < levels_of(e); i++) {
+        *tsm_entry_link(e, i) = *tsm_entry_link(old, i);
+    }
+    for (int i = levels_of(e); i-- > 0;) {
+        tsm_store_release(place->at[i], e); /* release: pairs with follow. */
+    }
+    tsm_shard_count(s, 0, 0, (int64_t)tsm_entry_bytes(e) - (int64_t)tsm_entry_bytes(old));
 }
 
 void
 tsm_store_unlink(tsm_shard_t* s, tsm_place_t* place)
 {
     tsm_entry_t* e = place->found;
-    for (uint32_t i = e->levels; i-- > 0;) {
-        tsm_store_release(place->at[i], e->a_next[i]); /* release: pairs with follow. */
+    for (int i = levels_of(e); i-- > 0;) {
+        tsm_store_release(place->at[i], *tsm_entry_link(e, i)); /* release: pairs with follow. */
     }
     int64_t rows = 0, bytes = (int64_t)tsm_entry_bytes(e);
-    for (tsm_row_t* row = e->a_row; row != NULL; row = row->a_next) {
+    for (tsm_row_t* row = tsm_entry_row(e); row != NULL; row = tsm_row_next(row)) {
         rows++;
-        bytes += (int64_t)tsm_row_bytes(row);
+        bytes += e->bag ? (int64_t)tsm_row_bytes(row) : 0;
     }
     tsm_shard_count(s, -rows, -1, -bytes);
 }
@@ -247,21 +344,21 @@ tsm_entry_t*
 tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
 {
     if (t->kind == TSM_ORDERED) {
-        tsm_entry_t** links = t->a_head;
+        tsm_entry_t* at = NULL;
         for (int i = TSM_LEVELS - 1; key != NULL && i >= 0; i--) {
             tsm_entry_t* e;
-            while ((e = follow(&links[i])) != NULL && compare(e, key) <= 0) {
-                links = e->a_next;
+            while ((e = follow(link_of(t, at, i))) != NULL && compare(e, key) <= 0) {
+                at = e;
             }
         }
-        return follow(&links[0]);
+        return follow(link_of(t, at, 0));
     }
     tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
     uint32_t i = b == NULL || key == NULL ? 0 : bucket_of(b, key->hash);
     for (; b != NULL && i < 1u << b->bits; i++) {
         tsm_entry_t* e = follow(&b->a_head[i]);
         while (e != NULL && key != NULL && compare(e, key) <= 0) {
-            e = follow(&e->a_next[0]);
+            e = follow(&e->a_next);
         }
         if (e != NULL) {
             return e;
@@ -273,12 +370,11 @@ tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
 tsm_entry_t*
 tsm_store_before(tsm_table_t* t, const tsm_key_t* key)
 {
-    tsm_entry_t *best = NULL, **links = t->a_head;
+    tsm_entry_t* best = NULL;
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
         tsm_entry_t* e;
-        while ((e = follow(&links[i])) != NULL && (key == NULL || compare(e, key) < 0)) {
+        while ((e = follow(link_of(t, best, i))) != NULL && (key == NULL || compare(e, key) < 0)) {
             best = e;
-            links = e->a_next;
         }
     }
     return best;
@@ -288,9 +384,9 @@ static void
 free_entries(tsm_entry_t* e)
 {
     while (e != NULL) {
-        tsm_entry_t* next = e->a_next[0];
-        for (tsm_row_t *row = e->a_row, *after; row != NULL; row = after) {
-            after = row->a_next;
+        tsm_entry_t* next = e->a_next;
+        for (tsm_row_t *row = e->bag ? tsm_entry_row(e) : NULL, *after; row != NULL; row = after) {
+            after = tsm_row_next(row);
             tsm_row_free(row);
         }
         tsm_entry_free(e);

@@ -1,8 +1,8 @@
 /* tsm_table_update.c - update_counter and update_element.
  *
  * Protocol        One small addition changes its word in place, under the shard's lock. All
- *                 else makes a new row and puts it in the old one's place, so a reader sees
- *                 all operations of a call or none.
+ *                 else makes a new entry and puts it in the old one's place, so a reader
+ *                 sees all operations of a call or none.
  */
 #include "bind/tsm_table.h"
 
@@ -25,7 +25,7 @@ typedef struct update {
     uint32_t flags; /* update_element: what the new cells are */
     op_t ops[MAX_OPS];
     PyObject* results[MAX_OPS];
-    tsm_row_t* old;
+    tsm_entry_t* old;
     Py_ssize_t bad; /* which operation does not fit the row, else -1 */
 } update_t;
 
@@ -101,7 +101,7 @@ update_drop(update_t* u)
         tsm_cell_drop(u->ops[i].cell);
     }
     if (u->old != NULL) {
-        tsm_retire(u->old, TSM_LIMBO_ROW, (u->old->flags & TSM_ROW_HEAVY) != 0);
+        tsm_retire(u->old, TSM_LIMBO_ENTRY, (tsm_entry_row(u->old)->flags & TSM_ROW_HEAVY) != 0);
     }
 }
 
@@ -199,31 +199,30 @@ add_in_place(update_t* u, tsm_row_t* row, long long by)
 }
 
 static int
-change_row(update_t* u, tsm_entry_t* e)
+change_row(tsm_shard_t* s, tsm_place_t* place, update_t* u)
 {
     int overflow = 1; /* of the only operation that can be done in place */
     long long by = u->counter && u->n == 1 && u->ops[0].threshold == NULL
         ? PyLong_AsLongLongAndOverflow(u->ops[0].value, &overflow) : 0;
-    if (overflow == 0 && add_in_place(u, e->a_row, by)) {
+    if (overflow == 0 && add_in_place(u, tsm_entry_row(place->found), by)) {
         return 0;
     }
-    tsm_row_t* row = tsm_row_clone(e->a_row);
-    if (row == NULL) {
+    tsm_entry_t* e = tsm_entry_clone(place->found);
+    if (e == NULL) {
         return -1;
     }
-    row->flags |= u->flags;
-    int rc = apply(u, row);
-    u->old = rc < 0 ? row : e->a_row; /* which no reader has, or may still have */
+    tsm_entry_row(e)->flags |= (uint8_t)u->flags;
+    int rc = apply(u, tsm_entry_row(e));
+    u->old = rc < 0 ? e : place->found; /* which no reader has, or may still have */
     if (rc == 0) {
-        e->last = row;
-        tsm_store_release(&e->a_row, row); /* release: pairs with read_entry: a whole row. */
+        tsm_store_replace(s, place, e);
     }
     return rc;
 }
 
-/* fresh: the row of the default, or NULL. 0 done; 1 no such key; -1 failed; -2 dead. */
+/* fresh: with the row of the default, or NULL. 0 done; 1 no such key; -1 failed; -2 dead. */
 static int
-run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_row_t** fresh, tsm_entry_t** entry, tsm_buckets_t** grown)
+run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_entry_t** fresh, tsm_buckets_t** grown)
 {
     tsm_place_t place;
     tsm_shard_t* s = tsm_shard_of(t, key->hash);
@@ -236,12 +235,11 @@ run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_row_t** fresh, tsm_en
     if (rc == 0) {
         tsm_store_seek(t, s, key, &place);
         if (place.found != NULL) {
-            rc = change_row(u, place.found);
-        } else if (*fresh != NULL && (rc = apply(u, *fresh)) == 0) {
-            (*fresh)->flags |= u->flags;
-            tsm_store_link(s, &place, *entry);
+            rc = change_row(s, &place, u);
+        } else if (*fresh != NULL && (rc = apply(u, tsm_entry_row(*fresh))) == 0) {
+            tsm_entry_row(*fresh)->flags |= (uint8_t)u->flags;
+            tsm_store_link(s, &place, *fresh);
             *fresh = NULL;
-            *entry = NULL;
         } else if (*fresh == NULL) {
             rc = 1;
         }
@@ -250,21 +248,21 @@ run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_row_t** fresh, tsm_en
     return rc;
 }
 
-static tsm_row_t*
-default_row(tsm_table_t* t, PyObject* op, PyObject* key, const char* what)
+static tsm_entry_t*
+default_entry(tsm_table_t* t, const tsm_key_t* key, PyObject* op, PyObject* key_op, const char* what)
 {
     if (!PyTuple_Check(op) || PyTuple_GET_SIZE(op) <= (Py_ssize_t)t->keypos) {
         PyErr_Format(PyExc_TypeError, "%s: the default is a row, a tuple with a place for the key, not %R", what, op);
         return NULL;
     }
     PyObject* list = PySequence_List(op);
-    if (list == NULL || PyList_SetItem(list, t->keypos, Py_NewRef(key)) < 0) {
+    if (list == NULL || PyList_SetItem(list, t->keypos, Py_NewRef(key_op)) < 0) {
         Py_XDECREF(list);
         return NULL;
     }
     PyObject* row = PyList_AsTuple(list);
     Py_DECREF(list);
-    tsm_row_t* made = row == NULL ? NULL : tsm_row_new(row, what);
+    tsm_entry_t* made = row == NULL ? NULL : tsm_entry_with(t, key, row, what);
     Py_XDECREF(row);
     return made;
 }
@@ -285,24 +283,19 @@ static int
 update(tsm_table_t* t, PyObject* key_op, update_t* u, PyObject* fallback)
 {
     tsm_key_t key;
-    tsm_row_t* fresh = NULL;
-    tsm_entry_t* entry = NULL;
+    tsm_entry_t* fresh = NULL;
     tsm_buckets_t* grown = NULL;
     if (tsm_key_make(&key, key_op, t->kind == TSM_ORDERED) < 0) {
         return -1;
     }
     int rc = 0;
     if (fallback != NULL) {
-        fresh = default_row(t, fallback, key_op, u->what);
-        entry = fresh == NULL ? NULL : tsm_entry_new(t, &key, fresh);
-        rc = entry == NULL ? -1 : 0;
+        fresh = default_entry(t, &key, fallback, key_op, u->what);
+        rc = fresh == NULL ? -1 : 0;
     }
-    rc = rc < 0 ? rc : run(t, &key, u, &fresh, &entry, &grown);
-    if (entry != NULL) {
-        tsm_entry_free(entry);
-    }
+    rc = rc < 0 ? rc : run(t, &key, u, &fresh, &grown);
     if (fresh != NULL) {
-        tsm_row_free(fresh);
+        tsm_entry_free(fresh);
     }
     if (grown != NULL) {
         tsm_retire(grown, TSM_LIMBO_ARRAY, true);
@@ -314,10 +307,25 @@ update(tsm_table_t* t, PyObject* key_op, update_t* u, PyObject* fallback)
     return rc == -1 ? explain_bad(u) : rc;
 }
 
-/* An update without operations, and its table; NULL: an exception. The operations are left as they are: there is room
- * for many, and one is used. */
+/* The table, if it may be updated and the arguments are as many as it takes; NULL: an exception. */
 static tsm_table_t*
-begin(PyObject* self, Py_ssize_t n, update_t* u, bool counter)
+check_update(PyObject* self, Py_ssize_t n, const char* what)
+{
+    if (TSM_UNLIKELY(n < 2 || n > 3)) {
+        PyErr_Format(PyExc_TypeError, "%s takes a key, what to do, and a default row (%zd given)", what, n);
+        return NULL;
+    }
+    tsm_table_t* t = tsm_table_for(self, true, what);
+    if (TSM_UNLIKELY(t != NULL && t->kind > TSM_ORDERED)) {
+        PyErr_Format(PyExc_TypeError, "%s works on set and ordered_set, where a key has one row", what);
+        return NULL;
+    }
+    return t;
+}
+
+/* An update without operations. They are left as they are: there is room for many, and one is used. */
+static void
+update_init(update_t* u, bool counter)
 {
     u->what = counter ? "update_counter()" : "update_element()";
     u->counter = counter;
@@ -325,16 +333,6 @@ begin(PyObject* self, Py_ssize_t n, update_t* u, bool counter)
     u->flags = 0;
     u->old = NULL;
     u->bad = -1;
-    if (n < 2 || n > 3) {
-        PyErr_Format(PyExc_TypeError, "%s takes a key, what to do, and a default row (%zd given)", u->what, n);
-        return NULL;
-    }
-    tsm_table_t* t = tsm_table_for(self, true, u->what);
-    if (t != NULL && t->kind > TSM_ORDERED) {
-        PyErr_Format(PyExc_TypeError, "%s works on set and ordered_set, where a key has one row", u->what);
-        return NULL;
-    }
-    return t;
 }
 
 static PyObject*
@@ -382,7 +380,7 @@ add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
     tsm_mutex_lock(&s->lock);
     tsm_store_seek(t, s, &key, &place); /* a dead table has been emptied, or will be */
-    tsm_row_t* row = place.found == NULL ? NULL : place.found->a_row;
+    tsm_row_t* row = place.found == NULL ? NULL : tsm_entry_row(place.found);
     if (row != NULL && t->keypos + 1 < row->n && tsm_cell_is_int(row->a_cells[t->keypos + 1])) {
         sum = tsm_cell_int(row->a_cells[t->keypos + 1]) + by; /* both have room to spare */
         done = sum <= TSM_CELL_MAX && sum >= -TSM_CELL_MAX;
@@ -394,6 +392,24 @@ add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
     tsm_mutex_unlock(&s->lock);
     tsm_key_drop(&key);
     return done ? PyLong_FromLongLong(sum) : NULL;
+}
+
+static __attribute__((noinline)) PyObject*
+add_slowly(tsm_table_t* t, PyObject* const* args, Py_ssize_t n)
+{
+    update_t u;
+    update_init(&u, true);
+    PyObject *held, *result = NULL;
+    int rc = parse_all(&u, args[1], t->keypos, &held);
+    rc = rc < 0 ? rc : update(t, args[0], &u, n == 3 ? args[2] : NULL);
+    if (rc == 1) {
+        PyErr_SetObject(PyExc_KeyError, args[0]);
+    } else if (rc == 0) {
+        result = results_of(&u);
+    }
+    Py_XDECREF(held);
+    update_drop(&u);
+    return result;
 }
 
 PyDoc_STRVAR(update_counter_doc, "update_counter($self, key, op, default=..., /)\n--\n\n"
@@ -409,25 +425,9 @@ PyDoc_STRVAR(update_counter_doc, "update_counter($self, key, op, default=..., /)
 static PyObject*
 update_counter(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
-    update_t u;
-    tsm_table_t* t = begin(self, n, &u, true);
-    if (t == NULL) {
-        return NULL;
-    }
-    PyObject *held, *result = add_quick(t, args[0], args[1]);
-    if (result != NULL || PyErr_Occurred()) {
-        return result;
-    }
-    int rc = parse_all(&u, args[1], t->keypos, &held);
-    rc = rc < 0 ? rc : update(t, args[0], &u, n == 3 ? args[2] : NULL);
-    if (rc == 1) {
-        PyErr_SetObject(PyExc_KeyError, args[0]);
-    } else if (rc == 0) {
-        result = results_of(&u);
-    }
-    Py_XDECREF(held);
-    update_drop(&u);
-    return result;
+    tsm_table_t* t = check_update(self, n, "update_counter()");
+    PyObject* result = t == NULL ? NULL : add_quick(t, args[0], args[1]);
+    return result != NULL || t == NULL || PyErr_Occurred() ? result : add_slowly(t, args, n);
 }
 
 PyDoc_STRVAR(update_element_doc, "update_element($self, key, change, default=..., /)\n--\n\n"
@@ -440,10 +440,11 @@ static PyObject*
 update_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
     update_t u;
-    tsm_table_t* t = begin(self, n, &u, false);
+    tsm_table_t* t = check_update(self, n, "update_element()");
     if (t == NULL) {
         return NULL;
     }
+    update_init(&u, false);
     PyObject* held;
     int rc = parse_all(&u, args[1], t->keypos, &held);
     rc = rc < 0 ? rc : update(t, args[0], &u, n == 3 ? args[2] : NULL);

@@ -2,6 +2,8 @@
  *
  * Protocol        Everything that can fail or run user code (keys, copies, memory) is done
  *                 before a lock is taken; what is replaced is retired after it is let go.
+ *                 Ints that replace ints are written over them: nothing to allocate, and
+ *                 nothing to retire.
  *                 A batch: all locks; a_batch odd; a grace period, after which no reader is
  *                 left that has not seen it; the change; a_batch even. In between readers
  *                 wait at the locks, so nobody sees half of it.
@@ -33,11 +35,25 @@ tsm_batch_end(tsm_table_t* t)
 /* One row on its way in. */
 typedef struct pending {
     tsm_key_t key;
-    tsm_row_t* row;     /* NULL once the table has it */
-    tsm_entry_t* entry; /* NULL once the table has it */
-    tsm_row_t* old;     /* what it replaced */
+    tsm_row_t* row;     /* bags: NULL once the table has it */
+    tsm_entry_t* entry; /* with the row inside, in bags made when the key is new; NULL once the table has it */
+    tsm_entry_t* old;   /* what it replaced */
     tsm_buckets_t* buckets;
 } pending_t;
+
+static int
+check_row(tsm_table_t* t, PyObject* op, const char* what)
+{
+    if (!PyTuple_Check(op)) {
+        PyErr_Format(PyExc_TypeError, "%s: a row is a tuple, not %.200s", what, Py_TYPE(op)->tp_name);
+        return -1;
+    }
+    if (PyTuple_GET_SIZE(op) <= (Py_ssize_t)t->keypos) {
+        PyErr_Format(PyExc_ValueError, "%s: the row %R has no position %u, where the key stands", what, op, t->keypos);
+        return -1;
+    }
+    return tsm_row_fits(PyTuple_GET_SIZE(op), what);
+}
 
 static int
 pending_make(tsm_table_t* t, pending_t* in, PyObject* op, const char* what)
@@ -47,19 +63,15 @@ pending_make(tsm_table_t* t, pending_t* in, PyObject* op, const char* what)
     in->old = NULL;
     in->buckets = NULL;
     in->key.bytes = in->key.buffer;
-    if (!PyTuple_Check(op)) {
-        PyErr_Format(PyExc_TypeError, "%s: a row is a tuple, not %.200s", what, Py_TYPE(op)->tp_name);
+    if (check_row(t, op, what) < 0 || tsm_key_make(&in->key, PyTuple_GET_ITEM(op, t->keypos), t->kind == TSM_ORDERED) < 0) {
         return -1;
     }
-    if (PyTuple_GET_SIZE(op) <= (Py_ssize_t)t->keypos) {
-        PyErr_Format(PyExc_ValueError, "%s: the row %R has no position %u, where the key stands", what, op, t->keypos);
-        return -1;
+    if (t->kind > TSM_ORDERED) {
+        in->row = tsm_row_new(op, what);
+        return in->row == NULL ? -1 : 0;
     }
-    if (tsm_key_make(&in->key, PyTuple_GET_ITEM(op, t->keypos), t->kind == TSM_ORDERED) < 0) {
-        return -1;
-    }
-    in->row = tsm_row_new(op, what);
-    return in->row == NULL ? -1 : 0;
+    in->entry = tsm_entry_with(t, &in->key, op, what);
+    return in->entry == NULL ? -1 : 0;
 }
 
 /* Frees what the table did not take, retires what it gave up. No lock held. */
@@ -77,31 +89,22 @@ pending_done(pending_t* in)
         tsm_retire(in->buckets, TSM_LIMBO_ARRAY, true);
     }
     if (in->old != NULL) {
-        tsm_retire(in->old, TSM_LIMBO_ROW, (in->old->flags & TSM_ROW_HEAVY) != 0);
+        tsm_retire(in->old, TSM_LIMBO_ENTRY, (tsm_entry_row(in->old)->flags & TSM_ROW_HEAVY) != 0);
     }
-}
-
-static void
-replace_row(tsm_shard_t* s, tsm_entry_t* e, pending_t* in)
-{
-    in->old = e->a_row;
-    tsm_shard_count(s, 0, 0, (int64_t)tsm_row_bytes(in->row) - (int64_t)tsm_row_bytes(in->old));
-    e->last = in->row;
-    tsm_store_release(&e->a_row, in->row); /* release: pairs with read_entry: a whole row. */
-    in->row = NULL;
 }
 
 static void
 append_row(tsm_table_t* t, tsm_shard_t* s, tsm_entry_t* e, pending_t* in)
 {
-    for (tsm_row_t* row = e->a_row; t->kind == TSM_BAG && row != NULL; row = row->a_next) {
+    tsm_bag_rows_t* rows = tsm_entry_bag(e);
+    for (tsm_row_t* row = rows->a_first; t->kind == TSM_BAG && row != NULL; row = tsm_row_next(row)) {
         if (tsm_row_same(row, in->row)) {
             return; /* identical rows are one */
         }
     }
     tsm_shard_count(s, 1, 0, (int64_t)tsm_row_bytes(in->row));
-    tsm_store_release(&e->last->a_next, in->row); /* release: pairs with read_entry. */
-    e->last = in->row;
+    tsm_store_release(tsm_row_link(rows->last), in->row); /* release: pairs with tsm_row_next. */
+    rows->last = in->row;
     in->row = NULL;
 }
 
@@ -119,15 +122,20 @@ put_row(tsm_table_t* t, tsm_shard_t* s, pending_t* in, bool only_new)
         return 1;
     }
     if (place.found == NULL) {
-        tsm_entry_t* e = in->entry != NULL ? in->entry : tsm_entry_new(t, &in->key, in->row);
+        tsm_entry_t* e = in->entry != NULL ? in->entry : tsm_entry_new(t, &in->key, 0);
         if (e == NULL) {
             return -1;
+        }
+        if (e->bag) {
+            *tsm_entry_bag(e) = (tsm_bag_rows_t){in->row, in->row};
         }
         tsm_store_link(s, &place, e);
         in->entry = NULL;
         in->row = NULL;
     } else if (t->kind <= TSM_ORDERED) {
-        replace_row(s, place.found, in);
+        tsm_store_replace(s, &place, in->entry);
+        in->old = place.found;
+        in->entry = NULL;
     } else {
         append_row(t, s, place.found, in);
     }
@@ -146,11 +154,57 @@ insert_pending(tsm_table_t* t, pending_t* in, bool only_new)
     return rc;
 }
 
+enum { QUICK_CELLS = 8 };
+
+/* The common change, ints of a row that is there: written over what is there. 0; 1: not that
+ * simple, take the long way; -1: an exception; -2: the table is gone. op: checked. */
+static int
+overwrite(tsm_table_t* t, PyObject* op)
+{
+    tsm_cell_t cells[QUICK_CELLS];
+    tsm_key_t key;
+    tsm_place_t place;
+    uint32_t n = (uint32_t)PyTuple_GET_SIZE(op), but = n;
+    if (n > QUICK_CELLS || t->kind > TSM_ORDERED) {
+        return 1;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        PyObject* item = PyTuple_GET_ITEM(op, i);
+        if (PyLong_CheckExact(item) && PyUnstable_Long_IsCompact((PyLongObject*)item)) {
+            cells[i] = tsm_cell_of(PyUnstable_Long_CompactValue((PyLongObject*)item));
+        } else if (i == t->keypos && PyUnicode_CheckExact(item)) {
+            but = i; /* the one that is there is the same text */
+        } else {
+            return 1;
+        }
+    }
+    if (tsm_key_make(&key, PyTuple_GET_ITEM(op, t->keypos), t->kind == TSM_ORDERED) < 0) {
+        return -1;
+    }
+    tsm_shard_t* s = tsm_shard_of(t, key.hash);
+    tsm_mutex_lock(&s->lock);
+    int rc = tsm_load_acquire(&t->a_dead) != 0 ? -2 : 1; /* acquire: pairs with bury_table. */
+    tsm_store_seek(t, s, &key, &place);
+    if (rc == 1 && place.found != NULL && tsm_row_overwrite(tsm_entry_row(place.found), cells, n, but)) {
+        rc = 0;
+    }
+    tsm_mutex_unlock(&s->lock);
+    tsm_key_drop(&key);
+    return rc;
+}
+
 static int
 insert_one(tsm_table_t* t, PyObject* op, bool only_new, const char* what)
 {
     pending_t in;
-    int rc = pending_make(t, &in, op, what);
+    if (check_row(t, op, what) < 0) {
+        return -1;
+    }
+    int rc = only_new ? 1 : overwrite(t, op);
+    if (rc != 1) {
+        return rc;
+    }
+    rc = pending_make(t, &in, op, what);
     if (rc == 0) {
         rc = insert_pending(t, &in, only_new);
     }
@@ -185,8 +239,10 @@ insert_many(tsm_table_t* t, PyObject* list, bool only_new, const char* what)
     int rc = in == NULL && n > 0 ? (PyErr_NoMemory(), -1) : 0;
     for (; rc == 0 && made < n; made++) {
         rc = pending_make(t, &in[made], PyTuple_GET_ITEM(list, made), what);
-        in[made].entry = rc < 0 ? NULL : tsm_entry_new(t, &in[made].key, in[made].row);
-        rc = in[made].entry == NULL ? -1 : 0;
+        if (rc == 0 && in[made].entry == NULL) {
+            in[made].entry = tsm_entry_new(t, &in[made].key, 0);
+            rc = in[made].entry == NULL ? -1 : 0;
+        }
     }
     if (rc == 0 && n > 0) {
         if (!tsm_batch_begin(t)) {
@@ -239,7 +295,7 @@ PyDoc_STRVAR(insert_doc, "insert($self, row, /)\n--\n\n"
 "kept once; a duplicate_bag keeps all. Values are copied in, unless deeply immutable. Runs in\n"
 "the caller under a lock of microseconds.\n\n"
 "Raises:\n    TypeError: A row is no tuple, or its key cannot be a key.\n"
-"    ValueError: The row is too short to have a key.\n    NoTable: The table is gone.\n"
+"    ValueError: The row is too short to have a key, or has 2**24 elements.\n    NoTable: The table is gone.\n"
 "    TableAccess: The table is not public, and the caller not its owner.\n\nSource: ets:insert/2.");
 
 static PyObject*
@@ -265,10 +321,12 @@ static void
 retire_entry(tsm_entry_t* e, bool rows_too)
 {
     bool heavy = false;
-    for (tsm_row_t *row = e->a_row, *after; rows_too && row != NULL; row = after) {
-        after = row->a_next;
+    for (tsm_row_t *row = rows_too ? tsm_entry_row(e) : NULL, *after; row != NULL; row = after) {
+        after = tsm_row_next(row);
         heavy = heavy || (row->flags & TSM_ROW_HEAVY) != 0;
-        tsm_retire(row, TSM_LIMBO_ROW, false);
+        if (e->bag) {
+            tsm_retire(row, TSM_LIMBO_ROW, false);
+        }
     }
     tsm_retire(e, TSM_LIMBO_ENTRY, heavy);
 }
@@ -322,7 +380,7 @@ take(PyObject* self, PyObject* key)
     int rc;
     tsm_entry_t* e = take_entry(self, key, "take()", &rc);
     PyObject* rows = rc < 0 ? NULL : PyList_New(0);
-    for (tsm_row_t* row = e == NULL ? NULL : e->a_row; rows != NULL && row != NULL; row = row->a_next) {
+    for (tsm_row_t* row = e == NULL ? NULL : tsm_entry_row(e); rows != NULL && row != NULL; row = tsm_row_next(row)) {
         PyObject* tuple = tsm_row_out(row); /* unlinked: nobody changes it any more */
         bool bad = tuple == NULL || ((row->flags & TSM_ROW_MUTABLE) != 0 && tsm_row_finish(tuple) < 0)
                    || PyList_Append(rows, tuple) < 0;
@@ -344,19 +402,21 @@ unhook_same(tsm_shard_t* s, tsm_place_t* place, const tsm_row_t* like, tsm_row_t
 {
     tsm_entry_t* e = place->found;
     uint32_t count = 0;
-    tsm_row_t** at = &e->a_row;
-    for (tsm_row_t *row = e->a_row, *before = NULL; row != NULL && count < room; row = row->a_next) {
+    tsm_row_t *first = tsm_entry_row(e), **at = NULL; /* the link to row; NULL: it is the first */
+    for (tsm_row_t *row = first, *before = NULL, *after; row != NULL && count < room; row = after) {
+        after = tsm_row_next(row);
         if (!tsm_row_same(row, like)) {
             before = row;
-            at = &row->a_next;
+            at = tsm_row_link(row);
             continue;
         }
-        if (at == &e->a_row && row->a_next == NULL) {
+        if (at == NULL && after == NULL) {
             tsm_store_unlink(s, place); /* the last row takes the entry with it */
             *emptied = true;
         } else {
-            e->last = row->a_next == NULL ? before : e->last;
-            tsm_store_release(at, row->a_next); /* release: pairs with read_entry. */
+            tsm_bag_rows_t* rows = tsm_entry_bag(e);
+            rows->last = after == NULL ? before : rows->last;
+            tsm_store_release(at == NULL ? &rows->a_first : at, after); /* release: pairs with tsm_row_next. */
             tsm_shard_count(s, -1, 0, -(int64_t)tsm_row_bytes(row));
         }
         gone[count++] = row;
@@ -388,13 +448,15 @@ delete_object(PyObject* self, PyObject* op)
         tsm_mutex_lock(&s->lock);
         rc = tsm_load_acquire(&t->a_dead) != 0 ? -2 : 0; /* acquire: pairs with bury_table. */
         tsm_store_seek(t, s, &in.key, &place);
-        n = rc < 0 || place.found == NULL ? 0 : unhook_same(s, &place, in.row, gone, 64, &emptied);
+        n = rc < 0 || place.found == NULL ? 0 : unhook_same(s, &place, in.entry != NULL ? tsm_entry_row(in.entry) : in.row, gone, 64, &emptied);
         tsm_mutex_unlock(&s->lock);
         for (uint32_t i = 0; i < n; i++) {
-            tsm_retire(gone[i], TSM_LIMBO_ROW, (gone[i]->flags & TSM_ROW_HEAVY) != 0);
+            if (in.entry == NULL) { /* else it is inside the entry */
+                tsm_retire(gone[i], TSM_LIMBO_ROW, (gone[i]->flags & TSM_ROW_HEAVY) != 0);
+            }
         }
         if (emptied) {
-            retire_entry(place.found, false);
+            retire_entry(place.found, in.entry != NULL);
         }
     }
     pending_done(&in);

@@ -215,7 +215,6 @@ typedef struct tsm_proc {
     uint32_t a_status;      /* enum tsm_status; sc where BLOCKED meets poke */
     tsm_worker_t* a_worker; /* the OS thread it runs on or keeps, or NULL */
     struct tsm_qlimit* a_qlimit; /* NULL: no life of this slot had one (tsm_qlimit.h) */
-    uint32_t a_urgent;      /* a sender wants the inbox looked at */
     uint32_t a_draining;    /* signals taken from the inbox are being acted on */
     /* under the lock of tsm_name.c; sc where registering meets dying */
     tsm_sig_t* a_name;
@@ -253,6 +252,7 @@ typedef struct tsm_proc {
     uint16_t kills;    /* how often Killed was raised in it */
     uint32_t quick_runs;
     uint32_t epoch; /* of the node it belongs to; set by tsm_ptab */
+    uint32_t a_urgent; /* any thread, atomic: look at the inbox; far from what all senders write to */
 } tsm_proc_t;
 
 static inline tsm_pid_t

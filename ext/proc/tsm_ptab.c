@@ -141,9 +141,9 @@ tsm_ptab_new_any(int* err)
     if (p == NULL) {
         return NULL;
     }
-    /* From rq_node to the end everything starts as zero; what is above is atomic and
+    /* From rq_node on everything starts as zero; what is above, and a_urgent, is atomic and
      * may be looked at by holders of old pids, so each field is set on its own. */
-    memset(&p->rq_node, 0, sizeof(*p) - offsetof(tsm_proc_t, rq_node));
+    memset(&p->rq_node, 0, offsetof(tsm_proc_t, a_urgent) - offsetof(tsm_proc_t, rq_node));
     p->mb_last = &p->mb_first;
     p->mb_save = &p->mb_first;
     p->priority = TSM_PRIO_NORMAL;

@@ -237,6 +237,7 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
                 return rc < 0 ? rc : TSM_OK;
             }
         }
+        bool first = (sig->flags & TSM_SIGF_PRIORITY) != 0;
         sig->gen = tsm_pid_gen(to);
         switch (tsm_inbox_push_any(&p->inbox, &sig->node)) {
         case TSM_PUSH_WOKE:
@@ -245,6 +246,8 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
         case TSM_PUSH_QUEUED:
             if (TSM_UNLIKELY(kind >= TSM_SIG_EXIT)) {
                 poke(p);
+            } else if (TSM_UNLIKELY(first)) {
+                tsm_store_relaxed(&p->a_urgent, 1); /* relaxed: after the push, see drain. */
             }
             return TSM_OK;
         case TSM_PUSH_DEAD:

@@ -334,6 +334,47 @@ async def test_values_are_copied_in_and_out() -> None:
 
 
 @in_node()
+async def test_inserting_over_a_row() -> None:
+    """Whatever stood there: ints over ints, other lengths, other types, a key of the same value."""
+    rows: list[tuple[Any, ...]] = [
+        ("k", 1, 2), ("k", 3, 4), ("k", -(1 << 61), 1 << 61), ("k", 1 << 70, 0), ("k", 0, 1 << 70), ("k", 5, 6),
+        ("k",), ("k", 7), ("k", True), ("k", 8), ("k", 1.5), ("k", None, [1]), ("k", 2, [1]), ("k", 2, 1),
+        ("k", *range(40)), ("k", *range(1, 41)), ("k", 9),
+    ]  # fmt: skip
+    for kind in ("set", "ordered_set"):
+        t = Table(kind=kind)
+        for row in rows:
+            t.insert(row)
+            assert t.lookup("k") == [row]
+            assert [type(value) for value in t.lookup("k")[0]] == [type(value) for value in row]
+            assert (len(t), t.insert_new(("k", 0))) == (1, False)
+        t.delete("k")
+        assert (t.lookup("k"), len(t)) == ([], 0)
+    ordered = Table(kind="ordered_set")
+    for key in (1, 1.0, True, 1, 2**70, float(2**70), 2**70):
+        ordered.insert((key, 5))
+        assert repr(ordered.lookup(key)) == repr([(key, 5)])  # the row with the key as it was inserted last
+    assert len(ordered) == 2
+    backwards = Table(keypos=1)
+    for n in range(3):
+        backwards.insert((n, "key", n))
+        backwards.insert((n, 4, n))
+    assert sorted(backwards, key=repr) == [(2, "key", 2), (2, 4, 2)]
+    memory = backwards.info()
+    backwards.insert((n, 4, n + 1))
+    assert backwards.info() == memory
+
+
+@in_node()
+async def test_a_row_has_a_longest_length() -> None:
+    t = Table(kind="bag")
+    for row_of in (t, Table()):
+        with pytest.raises(ValueError, match=r"fewer than 2\*\*24 elements, not 16777216"):
+            row_of.insert((0,) * (1 << 24))
+        assert len(row_of) == 0
+
+
+@in_node()
 async def test_insert_new() -> None:
     for kind in KINDS:
         t = Table(kind=kind)

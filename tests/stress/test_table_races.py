@@ -197,6 +197,38 @@ async def test_nobody_sees_half_of_a_list() -> None:
 
 @pytest.mark.race
 @in_node(schedulers=2)
+async def test_nobody_sees_half_of_a_row() -> None:
+    """Ints are written over ints in place, other values replace the row: whoever looks sees one insert's row whole."""
+
+    async def over_ints(t: Table, seed: int) -> None:
+        for i in range(scaled(20_000)):
+            t.insert((7, i, i, i, i, i, i, i))
+
+    async def over_any(t: Table, seed: int) -> None:
+        pick = random.Random(seed)
+        for i in range(scaled(4000)):
+            t.insert(("seven", *[pick.choice((i, i, float(i), 1 << 70))] * pick.choice((7, 7, 2))))
+            if i % 16 == 0:
+                t.insert((pick.randrange(1000), i, i))  # neighbours come, and buckets split
+
+    async def reader(t: Table, key: Any) -> None:
+        for _ in range(scaled(20_000)):
+            (row,) = t.lookup(key)
+            assert row[0] == key
+            assert len(row) in (3, 8)
+            assert len(set(row[1:])) == 1, row
+
+    for kind in ("set", "ordered_set"):
+        t = Table(kind=kind, access="public")  # type: ignore[arg-type]
+        t.insert([(7, *[0] * 7), ("seven", 0, 0)])
+        work: list[tuple[Any, Any]] = [(over_ints, 1), (reader, 7), (over_any, 2), (reader, "seven")]
+        reasons = await all_down([spawn_monitor(body, t, what)[1] for body, what in work * 2])
+        assert reasons == ["normal"] * 8
+        t.drop()
+
+
+@pytest.mark.race
+@in_node(schedulers=2)
 async def test_walks_see_what_stays_exactly_once() -> None:
     for kind in KINDS:
         t = Table(kind=kind, access="public")
