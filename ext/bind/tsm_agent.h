@@ -44,6 +44,9 @@ typedef struct {
 
 #define TSM_CALL_TIMEOUT_NS 5000000000u
 
+/* A reference of this class, which derives from TsmAgentRef_Type. */
+PyObject* tsm_agentref_make(PyTypeObject* type, tsm_pid_t pid);
+
 extern PyTypeObject TsmMethod_Type, TsmBound_Type, TsmAgentRef_Type, TsmCall_Type, TsmServer_Type;
 extern PyTypeObject TsmAnyCall_Type;
 
@@ -59,8 +62,6 @@ PyObject* tsm_watch_calls(PyObject* m, PyObject* arg);
 void tsm_call_settle(TsmCall* call); /* by the agent */
 bool tsm_call_ready(tsm_proc_t* p);
 bool tsm_anycall_ready(tsm_proc_t* p);
-/* The body returned it: p is a server from now on. Takes server. */
-void tsm_server_become(tsm_proc_t* p, PyObject* server);
 enum tsm_run tsm_server_run(tsm_worker_t* w, tsm_proc_t* p);
 /* The coroutine that stands in a server (or body), or NULL. Borrowed. */
 PyObject* tsm_server_coro(tsm_proc_t* p);

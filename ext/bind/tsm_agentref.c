@@ -213,6 +213,17 @@ PyTypeObject TsmBound_Type = {
 
 /* ---- references ---- */
 
+PyObject*
+tsm_agentref_make(PyTypeObject* type, tsm_pid_t pid)
+{
+    TsmAgentRef* self = (TsmAgentRef*)type->tp_alloc(type, 0);
+    if (self != NULL) {
+        self->pid = pid;
+        self->name = NULL;
+    }
+    return (PyObject*)self;
+}
+
 static PyObject*
 agentref_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
 {

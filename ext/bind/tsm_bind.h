@@ -57,6 +57,13 @@ typedef struct tsm_bind {
     PyObject* server_crashed;  /* (server, exception) -> coroutine: terminate, raise it */
     PyObject* server_after;    /* (server) -> coroutine: what the handler asked for */
     PyObject* server_refuse;   /* (server, call) -> answer to a call of another class */
+    PyObject* server_booted;   /* (server, what init gave): of a state machine */
+    PyObject* server_enter;    /* (server, *args, **kwargs) -> coroutine: init on the loop */
+    PyObject* starting;        /* the class of starts, derived from _core._Start */
+    PyObject* start_demand;    /* (kind) raises NotInProcess outside of processes */
+    PyObject *start_outside, *start_blocking; /* (start), (start, timeout): as of calls */
+    PyObject* start_error;     /* (reason, ref or None) -> StartError */
+    PyObject* start_taken;     /* (name) -> AlreadyStarted */
     PyObject* s_timeout_message; /* what an idle server gets when its time is up */
     PyObject* own_context; /* (Context) -> Context: with what must not be shared copied */
     PyObject* classify;   /* (type) -> how its instances are copied, tsm_copy.h */
@@ -66,7 +73,7 @@ typedef struct tsm_bind {
     PyObject* safepoint;  /* an empty Python function */
     /* interned strings */
     PyObject *s_normal, *s_kill, *s_killed, *s_noproc, *s_noconnection, *s_shutdown;
-    PyObject *s_timeout, *s_calling_self, *s_queue_full;
+    PyObject *s_timeout, *s_calling_self, *s_queue_full, *s_init;
     PyObject *s_down, *s_throw, *s_close, *s_disable;
     PyObject *s_deepcopy, *s_reduce_ex, *s_setstate, *s_dict, *s_append;
     PyObject* four;       /* the int 4: protocol of __reduce_ex__ */
@@ -219,12 +226,10 @@ bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
 extern PyMethodDef tsm_nodeinfo_methods[];
 extern PyMethodDef tsm_copy_methods[];
-extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
+extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_data_methods[];
 extern PyMethodDef tsm_replay_methods[];
 extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
-PyObject* tsm_origin_of(tsm_proc_t* p);
-int tsm_origin_set(tsm_proc_t* p, PyObject* origin);
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);

@@ -13,8 +13,8 @@
  *                 process that never does.
  * Where tested    tests/semantics
  */
-#include "bind/tsm_agent.h"
 #include "bind/tsm_aio.h"
+#include "bind/tsm_start.h"
 
 #define UNWIND_TRIES 16 /* a dead coroutine that awaits so often is dropped */
 
@@ -109,11 +109,11 @@ is_abnormal(PyObject* reason)
 
 /* One log record for an abnormal end; user mode. */
 static void
-report(tsm_pid_t pid, PyObject* reason, PyObject* name, PyObject* origin, PyObject* details)
+report(tsm_pid_t pid, PyObject* reason, PyObject* name, PyObject* label, PyObject* origin, PyObject* details)
 {
     PyObject* pid_op = tsm_pid_object(pid);
     PyObject* done = pid_op == NULL ? NULL
-        : PyObject_CallFunctionObjArgs(tsm_bind.report, pid_op, reason, name, origin, details, NULL);
+        : PyObject_CallFunctionObjArgs(tsm_bind.report, pid_op, reason, name, label, origin, details, NULL);
     Py_XDECREF(pid_op);
     if (done == NULL) {
         PyErr_WriteUnraisable(tsm_bind.report);
@@ -180,6 +180,9 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     }
     tsm_pid_t pid = tsm_proc_pid(p);
     PyObject* label = Py_NewRef(label_of(p));
+    /* relaxed: a hint; a name given at this very moment may be missed. */
+    PyObject* name = tsm_load_relaxed(&p->a_name) == NULL ? NULL : tsm_name_of_any(p);
+    name = name == NULL ? Py_NewRef(Py_None) : name;
     PyObject* origin = tsm_origin_of(p);
     PyObject* details = tsm_server_extra(p);
     p->flags |= TSM_PF_ENDING;
@@ -203,8 +206,9 @@ tsm_body_conclude(tsm_worker_t* w, tsm_proc_t* p, PyObject* result)
     if (!mine) {
         Py_DECREF(reason);
     } else if (is_abnormal(keep)) {
-        report(pid, keep, label, origin, details);
+        report(pid, keep, name, label, origin, details);
     }
+    Py_DECREF(name);
     Py_DECREF(label);
     Py_DECREF(origin);
     Py_DECREF(details);
@@ -320,10 +324,6 @@ run_coroutine(tsm_worker_t* w, tsm_proc_t* p)
     tsm_user_end(w);
     if (TSM_LIKELY(how == PYGEN_NEXT)) {
         return tsm_body_waits(w, p);
-    }
-    if (how == PYGEN_RETURN && Py_IS_TYPE(result, &TsmServer_Type) && (p->flags & TSM_PF_DEAD) == 0) {
-        tsm_server_become(p, result);
-        return tsm_server_run(w, p);
     }
     tsm_body_conclude(w, p, how == PYGEN_RETURN ? result : NULL);
     return TSM_RUN_ENDED;

@@ -9,6 +9,7 @@
  * Not seen by tags  copyreg.pickle(): the size of its table is compared at each look-up.
  */
 #include "bind/tsm_copy.h"
+#include "bind/tsm_start.h"
 
 enum { WORDS = 1024, PROBES = 2 };
 
@@ -37,6 +38,7 @@ of_builtin(PyTypeObject* type)
         {&TsmDown_Type, TSM_COPY_RECORD}, {&TsmShare_Type, TSM_COPY_SHARE},
         {&TsmMove_Type, TSM_COPY_MOVE}, {&TsmTimer_Type, TSM_COPY_VALUE},
         {&PyComplex_Type, TSM_COPY_VALUE}, {&PyRange_Type, TSM_COPY_VALUE},
+        {&TsmHow_Type, TSM_COPY_VALUE}, /* of an agent class, in a ChildSpec */
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         if (type == known[i].type) {

@@ -1,5 +1,5 @@
 /* tsm_errors.c - the edge between Python and the core: entering, leaving, exceptions. */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_agent.h"
 
 #include <errno.h>
 #include <math.h>
@@ -124,6 +124,9 @@ tsm_as_pid(PyObject* op, const char* what)
 {
     if (tsm_pid_check(op)) {
         return ((TsmPid*)op)->pid;
+    }
+    if (PyObject_TypeCheck(op, &TsmAgentRef_Type) && ((TsmAgentRef*)op)->pid != 0) {
+        return ((TsmAgentRef*)op)->pid;
     }
     PyObject* pid = NULL;
     if (PyObject_GetOptionalAttrString(op, "_transom_pid", &pid) < 0) {

@@ -6,8 +6,8 @@
  *                 gets an INFO signal and answers in its own turn, or, while it sits in
  *                 native code, whoever services it answers.
  */
-#include "bind/tsm_bind.h"
 #include "bind/tsm_docs.h"
+#include "bind/tsm_start.h"
 
 #include "base/tsm_clock.h"
 #include "mem/tsm_arena.h"
@@ -128,13 +128,9 @@ get_ancestors(tsm_proc_t* p)
     return ancestors != NULL ? ancestors : PyTuple_New(0);
 }
 
-static PyObject*
-get_initial_call(tsm_proc_t* p)
+PyObject*
+tsm_initial_call_of(tsm_proc_t* p)
 {
-    PyObject* known = from_origin(p, "initial_call");
-    if (known != NULL) {
-        return known;
-    }
     PyObject* of = p->body;
     if (of == NULL) {
         return Py_NewRef(Py_None);
@@ -147,6 +143,13 @@ get_initial_call(tsm_proc_t* p)
         (void)PyObject_GetOptionalAttrString(of, "__qualname__", &name);
     }
     return name != NULL ? name : PyUnicode_FromString(Py_TYPE(of)->tp_name);
+}
+
+static PyObject*
+get_initial_call(tsm_proc_t* p)
+{
+    PyObject* known = from_origin(p, "initial_call");
+    return known != NULL ? known : tsm_initial_call_of(p);
 }
 
 /* The innermost coroutine of a suspended body; user types are not followed. */

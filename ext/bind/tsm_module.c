@@ -1,11 +1,12 @@
 /* tsm_module.c - the module transom._core: puts the functions of bind/ together. */
+#include "bind/tsm_start.h"
 #include "bind/tsm_table_dir.h"
 
 static int
 module_exec(PyObject* module)
 {
     PyMethodDef* tables[] = {tsm_ops_methods, tsm_names_methods, tsm_spawn_methods, tsm_info_methods,
-                             tsm_nodeinfo_methods, tsm_reds_methods, tsm_node_methods, tsm_origin_methods,
+                             tsm_nodeinfo_methods, tsm_reds_methods, tsm_node_methods, tsm_start_methods,
                              tsm_server_methods, tsm_anycall_methods,
                              tsm_reclaim_methods, tsm_copy_methods, tsm_data_methods,
                              tsm_replay_methods};

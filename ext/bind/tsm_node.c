@@ -416,6 +416,10 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"server_dispatch", &b->server_dispatch}, {"server_crashed", &b->server_crashed},
         {"server_after", &b->server_after}, {"server_refuse", &b->server_refuse},
         {"server_timeout", &b->s_timeout_message},
+        {"server_booted", &b->server_booted}, {"server_enter", &b->server_enter},
+        {"Starting", &b->starting}, {"start_demand", &b->start_demand},
+        {"start_outside", &b->start_outside}, {"start_blocking", &b->start_blocking},
+        {"start_error", &b->start_error}, {"start_taken", &b->start_taken},
         {"DISABLE", &b->s_disable},
     };
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
@@ -446,7 +450,7 @@ tsm_node_init(void)
         || intern(&b->s_setstate, "__setstate__") < 0 || intern(&b->s_append, "append") < 0
         || intern(&b->s_timeout, "timeout") < 0
         || intern(&b->s_calling_self, "calling_self") < 0
-        || intern(&b->s_queue_full, "queue_full") < 0
+        || intern(&b->s_queue_full, "queue_full") < 0 || intern(&b->s_init, "init") < 0
         || (b->four = PyLong_FromLong(4)) == NULL) {
         return -1;
     }

@@ -209,10 +209,9 @@ py_kill(PyObject* Py_UNUSED(m), PyObject* arg)
 /* ---- links ---- */
 
 static PyObject*
-py_link(PyObject* Py_UNUSED(m), PyObject* arg)
+link_to(tsm_pid_t pid, const char* what)
 {
-    tsm_pid_t pid = tsm_as_pid(arg, "link()");
-    tsm_proc_t* p = pid == 0 ? NULL : tsm_begin("link()");
+    tsm_proc_t* p = pid == 0 ? NULL : tsm_begin(what);
     if (p == NULL) {
         return NULL;
     }
@@ -228,7 +227,21 @@ py_link(PyObject* Py_UNUSED(m), PyObject* arg)
             }
         }
     }
-    return tsm_done(rc < 0 ? tsm_raise(rc, "link()") : Py_NewRef(Py_None));
+    return tsm_done(rc < 0 ? tsm_raise(rc, what) : Py_NewRef(Py_None));
+}
+
+static PyObject*
+py_link(PyObject* Py_UNUSED(m), PyObject* arg)
+{
+    return link_to(tsm_as_pid(arg, "link()"), "link()");
+}
+
+/* _adopt(Pid or reference) -> Pid: a supervisor links what has been started for it. */
+static PyObject*
+py_adopt(PyObject* Py_UNUSED(m), PyObject* arg)
+{
+    tsm_pid_t pid = tsm_as_pid(arg, "what was started");
+    return link_to(pid, "link()") == NULL ? NULL : tsm_pid_object(pid);
 }
 
 static PyObject*
@@ -517,6 +530,7 @@ PyMethodDef tsm_ops_methods[] = {
     {"exit", (PyCFunction)(void (*)(void))py_exit, METH_FASTCALL, tsm_doc_exit},
     {"kill", py_kill, METH_O, tsm_doc_kill},
     {"link", py_link, METH_O, tsm_doc_link},
+    {"_adopt", py_adopt, METH_O, NULL},
     {"unlink", py_unlink, METH_O, tsm_doc_unlink},
     {"monitor", (PyCFunction)(void (*)(void))py_monitor, METH_VARARGS | METH_KEYWORDS, tsm_doc_monitor},
     FAST("demonitor", py_demonitor, tsm_doc_demonitor),

@@ -11,8 +11,8 @@
  *                 A match, a time-out and a new receive start over.
  * Source          semantics 1.5; OTP's save pointer and receive markers
  */
-#include "bind/tsm_agent.h"
 #include "bind/tsm_aio.h"
+#include "bind/tsm_start.h"
 
 enum kind { RECEIVE, SLEEP };
 
@@ -46,6 +46,15 @@ down_object(tsm_sig_t* msg, tsm_pid_t receiver)
     return op;
 }
 
+/* What a start waits for, where somebody else looks at it. */
+static PyObject*
+started_object(tsm_sig_t* msg, tsm_pid_t receiver)
+{
+    PyObject* ref = tsm_ref_object(msg->ref, receiver);
+    PyObject* value = msg->term == NULL ? Py_None : (PyObject*)msg->term;
+    return ref == NULL ? NULL : Py_BuildValue("NsO", ref, msg->kind == TSM_SIG_READY ? "ready" : "not ready", value);
+}
+
 PyObject*
 tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver)
 {
@@ -55,13 +64,15 @@ tsm_message_object(tsm_sig_t* msg, tsm_pid_t receiver)
     PyObject* op = NULL;
     if (msg->kind == TSM_SIG_DOWN) {
         op = down_object(msg, receiver);
+    } else if (msg->kind == TSM_SIG_READY || msg->kind == TSM_SIG_NOT_READY) {
+        op = started_object(msg, receiver);
     } else {
         PyObject* pid = tsm_pid_object(msg->from);
         op = pid == NULL ? NULL : tsm_exit_object(pid, msg->term);
         Py_XDECREF(pid);
     }
     if (op != NULL) {
-        Py_DECREF((PyObject*)msg->term); /* the record holds one as well */
+        Py_XDECREF((PyObject*)msg->term); /* the record holds one as well */
         msg->term = op;
         msg->flags |= TSM_SIGF_CONVERTED;
     }
@@ -267,6 +278,9 @@ tsm_receive_ready(tsm_proc_t* p)
     }
     if (Py_IS_TYPE((PyObject*)p->wait, &TsmAio_Type)) {
         return tsm_aio_ready(p);
+    }
+    if (Py_IS_TYPE((PyObject*)p->wait, &TsmStarting_Type)) {
+        return tsm_start_ready(p);
     }
     if ((p->flags & TSM_PF_TIMED_OUT) != 0) {
         return true;

@@ -2,8 +2,10 @@
  *
  * What it is      An agent at rest is its state and nothing else. For each message the
  *                 scheduler calls a handler; an async handler's coroutine exists while it
- *                 runs. A process becomes a server when its coroutine returns one.
- * Protocol        for each message, oldest first:
+ *                 runs.
+ * Protocol        Born as a server with the arguments of init (tsm_start.c): the first turn
+ *                 makes the agent and runs init; when that is done its starter is told.
+ *                 Then, for each message, oldest first:
  *                   call      method(self, ...) right here; what it returns is the answer
  *                   other     Python decides (transom/_serve.py, dispatch)
  *                 A handler that returns a coroutine has it driven as any body is; other
@@ -15,13 +17,13 @@
  *                 A Server belongs to its process; handlers change flags and timeout.
  * Source          gen_server
  */
-#include "bind/tsm_agent.h"
+#include "bind/tsm_start.h"
 
 #include <stddef.h>
 
 typedef struct {
     PyObject_HEAD
-    PyObject* agent;
+    PyObject* agent; /* S_UNBORN: the tuple (kwnames or None, class, *arguments of init) */
     PyObject* coro;  /* of the handler that runs, or NULL */
     TsmCall* call;   /* being handled, or NULL */
     PyObject* extra; /* a dict of Python's, or NULL */
@@ -38,25 +40,33 @@ enum {
     S_LINKED = 16,  /* started by its parent with a link */
     S_MACHINE = 32, /* every message goes through Python, which answers, too */
     S_LOOP = 64,    /* its handlers run on an event loop: Python has them run */
+    S_UNBORN = 128, /* the first turn is still to come */
+    S_BOOT = 256,   /* init is not done */
 };
 
-static PyObject*
-server_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
+PyObject*
+tsm_server_unborn(PyObject* agent, uint32_t flags, bool linked, PyObject* const* args, Py_ssize_t n,
+                  PyObject* kwnames)
 {
-    PyObject* agent;
-    unsigned int flags = 0;
-    if (!PyArg_ParseTuple(args, "O|I", &agent, &flags)) {
+    Py_ssize_t total = n + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
+    PyObject* boot = PyTuple_New(total + 2);
+    if (boot == NULL || tsm_copy_args(&PyTuple_GET_ITEM(boot, 2), args, total, kwnames) < 0) {
+        Py_XDECREF(boot); /* what could not be copied is NULL in it */
         return NULL;
     }
-    Server* self = PyObject_New(Server, type);
-    if (self != NULL) {
-        self->agent = Py_NewRef(agent);
-        self->coro = NULL;
-        self->call = NULL;
-        self->extra = NULL;
-        self->timeout_ns = UINT64_MAX;
-        self->flags = flags;
+    PyTuple_SET_ITEM(boot, 0, Py_NewRef(kwnames == NULL ? Py_None : kwnames));
+    PyTuple_SET_ITEM(boot, 1, Py_NewRef(agent));
+    Server* self = PyObject_New(Server, &TsmServer_Type);
+    if (self == NULL) {
+        Py_DECREF(boot);
+        return NULL;
     }
+    self->agent = boot;
+    self->coro = NULL;
+    self->call = NULL;
+    self->extra = NULL;
+    self->timeout_ns = UINT64_MAX;
+    self->flags = flags | S_UNBORN | S_BOOT | (linked ? S_LINKED : 0u);
     return (PyObject*)self;
 }
 
@@ -126,6 +136,61 @@ make_answer(Server* self, PyObject* value, answer_t* answer)
     return answer->sig == NULL ? -1 : 0;
 }
 
+/* ---- the first turn ---- */
+
+/* The agent is made and its init called. What that gave: a coroutine to go on with, or the
+ * turn is over. */
+static PyObject*
+boot(Server* self)
+{
+    self->flags &= ~(uint32_t)S_UNBORN;
+    PyObject* given = self->agent;
+    self->agent = NULL;
+    PyObject* names = PyTuple_GET_ITEM(given, 0);
+    PyObject* kind = PyTuple_GET_ITEM(given, 1);
+    PyObject* none = PyTuple_New(0);
+    self->agent = PyBaseObject_Type.tp_new((PyTypeObject*)kind, none, NULL);
+    Py_XDECREF(none);
+    if (self->agent == NULL) {
+        self->agent = given; /* crash reports may look at it */
+        return NULL;
+    }
+    size_t n = (size_t)PyTuple_GET_SIZE(given) - 1; /* with self */
+    PyObject** args = &PyTuple_GET_ITEM(given, 1);  /* the tuple is nobody else's */
+    bool loop = (self->flags & S_LOOP) != 0;
+    Py_SETREF(args[0], Py_NewRef(loop ? (PyObject*)self : self->agent));
+    size_t positional = n - (names == Py_None ? 0 : (size_t)PyTuple_GET_SIZE(names));
+    names = names == Py_None ? NULL : names;
+    PyObject* result = loop ? PyObject_Vectorcall(tsm_bind.server_enter, args, positional, names)
+                            : PyObject_VectorcallMethod(tsm_bind.s_init, args, positional, names);
+    Py_DECREF(given);
+    return result;
+}
+
+/* init is done. Takes result. NULL: exception. */
+static PyObject*
+booted(Server* self, PyObject* result)
+{
+    if ((self->flags & S_MACHINE) != 0) {
+        PyObject* done = PyObject_CallFunctionObjArgs(tsm_bind.server_booted, (PyObject*)self, result, NULL);
+        Py_SETREF(result, done);
+        if (result == NULL) {
+            return NULL;
+        }
+    }
+    tsm_proc_t* p = tsm_begin("init()");
+    bool told = p != NULL && tsm_ready_owner(p, NULL);
+    if (p != NULL && tsm_done(Py_NewRef(Py_None)) != NULL && !told) {
+        (void)tsm_start_nobody();
+    }
+    if (PyErr_Occurred()) {
+        Py_DECREF(result);
+        return NULL;
+    }
+    self->flags &= ~(uint32_t)S_BOOT;
+    return result;
+}
+
 /* ---- turns: one message, in user mode ---- */
 
 /* What a handler gave: the coroutine to go on with, or the turn is over. Takes result
@@ -136,6 +201,9 @@ took(Server* self, PyObject* result, answer_t* answer)
     if (result != NULL && PyCoro_CheckExact(result)) {
         self->coro = result;
         return;
+    }
+    if (TSM_UNLIKELY((self->flags & S_BOOT) != 0) && result != NULL) {
+        result = booted(self, result);
     }
     if (result != NULL && make_answer(self, result, answer) < 0) {
         Py_CLEAR(result);
@@ -154,7 +222,7 @@ took(Server* self, PyObject* result, answer_t* answer)
 static bool
 crashed(Server* self)
 {
-    if ((self->flags & S_ENDING) != 0) {
+    if ((self->flags & (S_ENDING | S_BOOT)) != 0) {
         return false;
     }
     self->flags |= S_ENDING;
@@ -251,8 +319,8 @@ turn(tsm_worker_t* w, tsm_proc_t* p, Server* self, PyObject* message)
     answer_t answer = {NULL, 0};
     enum turn how = T_NEXT;
     tsm_user_begin(w);
-    if (TSM_UNLIKELY((self->flags & S_AFTER) != 0) && self->coro == NULL) {
-        after(self); /* init asked for it */
+    if (TSM_UNLIKELY((self->flags & S_UNBORN) != 0)) {
+        took(self, boot(self), &answer);
     } else if (message != NULL) {
         handle(self, message, &answer);
     } else if (!go_on(self, &answer)) {
@@ -324,7 +392,7 @@ tsm_server_run(tsm_worker_t* w, tsm_proc_t* p)
     enum tsm_run how;
     for (;;) {
         PyObject* message = NULL;
-        if (self->coro == NULL && (self->flags & S_AFTER) == 0) {
+        if (self->coro == NULL && (self->flags & S_UNBORN) == 0) {
             if (!may_go_on(w, p, &how)) {
                 return (p->flags & TSM_PF_DEAD) != 0 ? TSM_RUN_ENDED : how;
             }
@@ -347,15 +415,6 @@ tsm_server_run(tsm_worker_t* w, tsm_proc_t* p)
             return self->coro == NULL ? TSM_RUN_ENDED : TSM_RUN_YIELD;
         }
     }
-}
-
-void
-tsm_server_become(tsm_proc_t* p, PyObject* server)
-{
-    (void)tsm_bury_term(p->body);
-    p->body = server;
-    p->flags &= ~(uint32_t)TSM_PF_COROUTINE;
-    p->flags |= TSM_PF_SERVER;
 }
 
 /* ---- for Python ---- */
@@ -397,8 +456,7 @@ static PyMethodDef server_methods[] = {
 PyTypeObject TsmServer_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "transom._core._Server",
     .tp_basicsize = sizeof(Server),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
-    .tp_new = server_new,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_dealloc = server_dealloc,
     .tp_members = server_members,
     .tp_methods = server_methods,

@@ -1,16 +1,7 @@
 /* tsm_spawn.c - making processes. */
 #include "bind/tsm_bind.h"
 #include "bind/tsm_docs.h"
-
-typedef struct {
-    bool link, monitor, trap_exit, pinned;
-    uint8_t priority;
-    PyObject* name;  /* str or NULL */
-    PyObject* label; /* str or NULL */
-    int64_t max_heap;   /* bytes; 0: no limit */
-    uint32_t max_queue; /* messages; 0: no limit */
-    int on_full;        /* enum tsm_on_full */
-} options_t;
+#include "bind/tsm_start.h"
 
 /* The code a call of fn would run, when fn is a plain function or method. */
 static PyCodeObject*
@@ -23,8 +14,8 @@ code_of(PyObject* fn)
 }
 
 /* args[0..n) positional, then the named ones: the coroutine, or (fn, args, kwargs). */
-static PyObject*
-make_body(PyObject* fn, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, bool* coroutine)
+PyObject*
+tsm_spawn_make_body(PyObject* fn, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, uint32_t* flag)
 {
     enum { SMALL = 8 };
     PyObject* small[SMALL];
@@ -39,8 +30,9 @@ make_body(PyObject* fn, PyObject* const* args, Py_ssize_t n, PyObject* kwnames, 
         goto out;
     }
     PyCodeObject* code = code_of(fn);
-    *coroutine = code != NULL && (code->co_flags & CO_COROUTINE) != 0;
-    if (*coroutine) {
+    bool coroutine = code != NULL && (code->co_flags & CO_COROUTINE) != 0;
+    *flag = coroutine ? TSM_PF_COROUTINE : TSM_PF_THREADED;
+    if (coroutine) {
         body = PyObject_Vectorcall(fn, copies, (size_t)n, kwnames);
     } else {
         PyObject* kwargs = named == 0 ? Py_NewRef(Py_None) : PyDict_New();
@@ -69,12 +61,11 @@ out:
     return body;
 }
 
-/* An unstarted coroutine that never becomes a process. */
-static void
-drop_body(PyObject* body, bool coroutine)
+void
+tsm_spawn_drop_body(PyObject* body, uint32_t flag)
 {
     PyObject* exc = PyErr_GetRaisedException();
-    if (coroutine) {
+    if (flag == TSM_PF_COROUTINE) { /* unstarted */
         PyObject* closed = PyObject_CallMethodNoArgs(body, tsm_bind.s_close);
         if (closed == NULL) {
             PyErr_Clear();
@@ -100,12 +91,14 @@ set_name(tsm_proc_t* p, PyObject* name)
 /* The relations a process is born with; nobody else knows child yet, so both sides are
  * written here. Memory for all of them is had before any is hooked in. */
 static int
-relate(tsm_proc_t* parent, tsm_proc_t* child, const options_t* options, uint64_t* ref)
+relate(tsm_proc_t* parent, tsm_proc_t* child, const tsm_spawn_options_t* options, tsm_spawned_t* out)
 {
+    enum { MOST = 6 };
     tsm_pid_t parent_pid = tsm_proc_pid(parent), child_pid = tsm_proc_pid(child);
-    tsm_rel_t* rels[4] = {NULL, NULL, NULL, NULL};
-    bool wanted[4] = {options->link, options->link, options->monitor, options->monitor};
-    for (int i = 0; i < 4; i++) {
+    tsm_rel_t* rels[MOST] = {NULL};
+    bool wanted[MOST] = {options->link, options->link, options->monitor, options->monitor,
+                         options->start, options->start};
+    for (int i = 0; i < MOST; i++) {
         if (wanted[i] && (rels[i] = tsm_alloc(TSM_SIG_BYTES)) == NULL) {
             while (i-- > 0) {
                 tsm_free(rels[i], TSM_SIG_BYTES);
@@ -121,37 +114,50 @@ relate(tsm_proc_t* parent, tsm_proc_t* child, const options_t* options, uint64_t
         tsm_rel_insert_owner(child, rels[1]);
     }
     if (options->monitor) {
-        *ref = tsm_ref_new();
-        *rels[2] = (tsm_rel_t){.h = {.key = *ref, .kind = TSM_REL_MONITOR}, .active = 1, .peer = child_pid};
-        *rels[3] = (tsm_rel_t){.h = {.key = *ref, .kind = TSM_REL_MONITORED_BY}, .active = 1, .peer = parent_pid};
+        uint64_t ref = out->ref = tsm_ref_new();
+        *rels[2] = (tsm_rel_t){.h = {.key = ref, .kind = TSM_REL_MONITOR}, .active = 1, .peer = child_pid};
+        *rels[3] = (tsm_rel_t){.h = {.key = ref, .kind = TSM_REL_MONITORED_BY}, .active = 1, .peer = parent_pid};
         tsm_rel_insert_owner(parent, rels[2]);
         tsm_rel_insert_owner(child, rels[3]);
+    }
+    if (options->start) {
+        uint64_t ref = out->start_ref = tsm_ref_new();
+        *rels[4] = (tsm_rel_t){.h = {.key = ref, .kind = TSM_REL_MONITOR}, .active = 1, .peer = child_pid};
+        *rels[5] = (tsm_rel_t){.h = {.key = 0, .kind = TSM_REL_STARTER}, .active = 1, .peer = parent_pid, .unlink_id = ref};
+        tsm_rel_insert_owner(parent, rels[4]);
+        tsm_rel_insert_owner(child, rels[5]);
+        child->flags |= TSM_PF_STARTING;
+    }
+    if (options->monitor || options->start) {
         if (!tsm_inbox_is_empty(&parent->inbox)) {
             (void)tsm_proc_service_owner(parent); /* older than the mark */
         }
-        tsm_mark_owner(parent, *ref);
+        tsm_mark_owner(parent, options->start ? out->start_ref : out->ref);
     }
     return 0;
 }
 
 static int
-prepare(tsm_proc_t* p, PyObject* body, bool coroutine, PyObject* context, const options_t* options)
+prepare(tsm_proc_t* p, PyObject* body, uint32_t flag, PyObject* context, PyObject* origin,
+        const tsm_spawn_options_t* options)
 {
     p->body = body;
-    if (coroutine) {
+    if (flag == TSM_PF_COROUTINE) {
         tsm_hide_body(body);
     }
-    p->flags = (coroutine ? TSM_PF_COROUTINE : TSM_PF_THREADED)
+    p->flags = flag
                | (options->trap_exit ? TSM_PF_TRAP_EXIT : 0u)
                | (options->pinned ? TSM_PF_PINNED | TSM_PF_THREADED : 0u);
     p->priority = options->priority;
     p->context = context;
-    if (options->label != NULL) {
+    if (options->label != NULL || origin != NULL) {
         if (tsm_cold_owner(p) == NULL) {
+            Py_XDECREF(origin); /* its class is ours: no user code */
             PyErr_NoMemory();
             return -1;
         }
-        p->cold->label = Py_NewRef(options->label);
+        p->cold->label = Py_XNewRef(options->label);
+        p->cold->origin = origin;
     }
     if (TSM_UNLIKELY((options->max_heap | options->max_queue) != 0)
         && tsm_limits_set(p, options->max_heap, options->max_queue, options->on_full) < 0) {
@@ -166,7 +172,7 @@ static void
 discard(tsm_proc_t* p)
 {
     PyObject* body = p->body;
-    bool coroutine = (p->flags & TSM_PF_COROUTINE) != 0;
+    uint32_t flag = p->flags & TSM_PF_COROUTINE;
     p->body = NULL;
     PyObject* exc = PyErr_GetRaisedException();
     Py_INCREF(tsm_bind.s_normal);
@@ -182,17 +188,17 @@ discard(tsm_proc_t* p)
     tsm_ptab_free_owner(p);
     tsm_flush();
     PyErr_SetRaisedException(exc);
-    drop_body(body, coroutine);
+    tsm_spawn_drop_body(body, flag);
 }
 
 static PyObject*
-spawned(tsm_pid_t pid, tsm_pid_t parent, const options_t* options, uint64_t ref)
+spawned(const tsm_spawned_t* spawned, const tsm_spawn_options_t* options)
 {
-    PyObject* pid_op = tsm_pid_object(pid);
+    PyObject* pid_op = tsm_pid_object(spawned->pid);
     if (!options->monitor || pid_op == NULL) {
         return pid_op;
     }
-    PyObject* ref_op = tsm_ref_object(ref, parent);
+    PyObject* ref_op = tsm_ref_object(spawned->ref, spawned->parent);
     PyObject* both = ref_op == NULL ? NULL : PyTuple_New(2);
     if (both == NULL) {
         Py_DECREF(pid_op);
@@ -204,12 +210,88 @@ spawned(tsm_pid_t pid, tsm_pid_t parent, const options_t* options, uint64_t ref)
     return both;
 }
 
-static PyObject*
-spawn(const options_t* options, PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
+/* In a node that runs and is not about to stop? */
+static int
+check_node(void)
 {
-    bool coroutine = false;
-    uint64_t ref = 0;
+    if (!tsm_check_running()) {
+        return -1;
+    }
+    if (!tsm_sched.stopping) {
+        return 0;
+    }
+    if (tsm_self == NULL) {
+        PyErr_Format(tsm_bind.not_running, "spawn(): the node is stopping");
+    } else {
+        /* A supervisor that restarts its children meanwhile ends quietly instead. */
+        PyErr_SetObject(tsm_bind.stop, tsm_bind.s_shutdown);
+    }
+    return -1;
+}
+
+int
+tsm_spawn_body(const tsm_spawn_options_t* options, PyObject* body, uint32_t flag, PyObject* origin,
+               tsm_spawned_t* out)
+{
     int err = 0;
+    *out = (tsm_spawned_t){0};
+    tsm_proc_t* parent = tsm_self == NULL ? NULL : tsm_worker_proc(tsm_self);
+    PyObject* context = NULL; /* made here: it may run user code */
+    if (flag == TSM_PF_COROUTINE) {
+        tsm_disown(body); /* it ends on whatever thread runs it last */
+    }
+    if (check_node() < 0 || tsm_context_inherit(&context) < 0) {
+        goto drop;
+    }
+    if (parent == NULL && (options->link || options->monitor || options->start)) {
+        (void)tsm_here("spawn with a link or monitor");
+        goto drop;
+    }
+    if (parent != NULL && tsm_begin("spawn()") == NULL) {
+        goto drop;
+    }
+    tsm_proc_t* p = tsm_ptab_new_any(&err);
+    if (p == NULL) {
+        (void)tsm_raise(err, "spawn()");
+        if (parent != NULL) {
+            (void)tsm_done(NULL);
+        }
+        goto drop;
+    }
+    out->pid = tsm_proc_pid(p);
+    p->parent = out->parent = parent == NULL ? 0 : tsm_proc_pid(parent);
+    bool ok = prepare(p, body, flag, context, origin, options) == 0
+              && (parent == NULL || relate(parent, p, options, out) == 0);
+    if (ok) {
+        tsm_det_spawned_any(p);
+        tsm_ready_any(p); /* from here on p belongs to the scheduler */
+        if (parent != NULL) {
+            tsm_charge(tsm_self, 20);
+        }
+    }
+    if (parent != NULL) {
+        PyObject* done = tsm_done(ok ? Py_NewRef(Py_None) : NULL);
+        if (ok && done == NULL) {
+            return -1;
+        }
+    }
+    if (!ok) {
+        discard(p);
+        return -1;
+    }
+    return 0;
+drop:
+    tsm_spawn_drop_body(body, flag);
+    Py_XDECREF(context);
+    Py_XDECREF(origin);
+    return -1;
+}
+
+static PyObject*
+spawn(const tsm_spawn_options_t* options, PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
+{
+    uint32_t flag = 0;
+    tsm_spawned_t out;
     if (n < 1 || !PyCallable_Check(args[0])) {
         if (n >= 1 && PyCoro_CheckExact(args[0])) {
             return PyErr_Format(PyExc_TypeError, "spawn() takes the function and its arguments, "
@@ -218,72 +300,11 @@ spawn(const options_t* options, PyObject* const* args, Py_ssize_t n, PyObject* k
         return PyErr_Format(PyExc_TypeError, "spawn() needs a function to run, not %.200s",
                             n < 1 ? "nothing" : Py_TYPE(args[0])->tp_name);
     }
-    if (!tsm_check_running()) {
+    PyObject* body = tsm_spawn_make_body(args[0], args + 1, n - 1, kwnames, &flag);
+    if (body == NULL || tsm_spawn_body(options, body, flag, NULL, &out) < 0) {
         return NULL;
     }
-    if (tsm_sched.stopping) {
-        if (tsm_self == NULL) {
-            return PyErr_Format(tsm_bind.not_running, "spawn(): the node is stopping");
-        }
-        /* A supervisor that restarts its children meanwhile ends quietly instead. */
-        PyErr_SetObject(tsm_bind.stop, tsm_bind.s_shutdown);
-        return NULL;
-    }
-    PyObject* body = make_body(args[0], args + 1, n - 1, kwnames, &coroutine);
-    if (body == NULL) {
-        return NULL;
-    }
-    if (coroutine) {
-        tsm_disown(body); /* it ends on whatever thread runs it last */
-    }
-    PyObject* context = NULL; /* made here: it may run user code */
-    if (tsm_context_inherit(&context) < 0) {
-        drop_body(body, coroutine);
-        return NULL;
-    }
-    tsm_proc_t* parent = tsm_self == NULL ? NULL : tsm_worker_proc(tsm_self);
-    if (parent == NULL && (options->link || options->monitor)) {
-        drop_body(body, coroutine);
-        Py_XDECREF(context);
-        (void)tsm_here("spawn with a link or monitor");
-        return NULL;
-    }
-    if (parent != NULL && tsm_begin("spawn()") == NULL) {
-        drop_body(body, coroutine);
-        Py_XDECREF(context);
-        return NULL;
-    }
-    tsm_proc_t* p = tsm_ptab_new_any(&err);
-    PyObject* result = NULL;
-    if (p == NULL) {
-        (void)tsm_raise(err, "spawn()");
-        if (parent != NULL) {
-            (void)tsm_done(NULL);
-        }
-        drop_body(body, coroutine);
-        Py_XDECREF(context);
-        return NULL;
-    }
-    tsm_pid_t pid = tsm_proc_pid(p);
-    tsm_pid_t parent_pid = parent == NULL ? 0 : tsm_proc_pid(parent);
-    p->parent = parent_pid;
-    bool ok = prepare(p, body, coroutine, context, options) == 0
-              && (parent == NULL || relate(parent, p, options, &ref) == 0);
-    if (ok) {
-        tsm_det_spawned_any(p);
-        tsm_ready_any(p); /* from here on p belongs to the scheduler */
-        if (parent != NULL) {
-            tsm_charge(tsm_self, 20);
-        }
-        result = spawned(pid, parent_pid, options, ref);
-    }
-    if (parent != NULL) {
-        result = tsm_done(result);
-    }
-    if (!ok) {
-        discard(p);
-    }
-    return result;
+    return spawned(&out, options);
 }
 
 PyDoc_STRVAR(spawn_doc, "spawn(fn, /, *args, **kwargs)\n--\n\n"
@@ -311,50 +332,55 @@ PyDoc_STRVAR(spawn_doc, "spawn(fn, /, *args, **kwargs)\n--\n\n"
 static PyObject*
 py_spawn(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
-    static const options_t plain = {.priority = TSM_PRIO_NORMAL};
+    static const tsm_spawn_options_t plain = {.priority = TSM_PRIO_NORMAL};
     return spawn(&plain, args, n, kwnames);
 }
 
 static PyObject*
 py_spawn_link(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
-    static const options_t link = {.priority = TSM_PRIO_NORMAL, .link = true};
+    static const tsm_spawn_options_t link = {.priority = TSM_PRIO_NORMAL, .link = true};
     return spawn(&link, args, n, kwnames);
 }
 
 static PyObject*
 py_spawn_monitor(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
-    static const options_t monitor = {.priority = TSM_PRIO_NORMAL, .monitor = true};
+    static const tsm_spawn_options_t monitor = {.priority = TSM_PRIO_NORMAL, .monitor = true};
     return spawn(&monitor, args, n, kwnames);
 }
 
-/* _spawn_opt(link, monitor, name, priority, trap_exit, pinned, label, max_heap, max_queue, on_full,
- * fn, *args, **kwargs);
- * the Python side has checked the options. */
+int
+tsm_spawn_options(PyObject* const* args, tsm_spawn_options_t* options)
+{
+    *options = (tsm_spawn_options_t){
+        .name = args[0] == Py_None ? NULL : args[0],
+        .priority = (uint8_t)PyLong_AsLong(args[1]),
+        .trap_exit = args[2] == Py_True,
+        .pinned = args[3] == Py_True,
+        .label = args[4] == Py_None ? NULL : args[4],
+        .max_heap = PyLong_AsLongLong(args[5]),
+        .max_queue = (uint32_t)PyLong_AsUnsignedLong(args[6]),
+        .on_full = (int)PyLong_AsLong(args[7]),
+    };
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+/* _spawn_opt(link, monitor, *options as above, fn, *args, **kwargs) */
 static PyObject*
 py_spawn_opt(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {
-    enum { OPTIONS = 10 };
-    if (n < OPTIONS) {
+    enum { BEFORE = 2 + TSM_SPAWN_OPTIONS };
+    tsm_spawn_options_t options;
+    if (n < BEFORE) {
         return PyErr_Format(PyExc_TypeError, "spawn_opt() needs options and a function");
     }
-    options_t options = {
-        .link = args[0] == Py_True,
-        .monitor = args[1] == Py_True,
-        .name = args[2] == Py_None ? NULL : args[2],
-        .priority = (uint8_t)PyLong_AsLong(args[3]),
-        .trap_exit = args[4] == Py_True,
-        .pinned = args[5] == Py_True,
-        .label = args[6] == Py_None ? NULL : args[6],
-        .max_heap = PyLong_AsLongLong(args[7]),
-        .max_queue = (uint32_t)PyLong_AsUnsignedLong(args[8]),
-        .on_full = (int)PyLong_AsLong(args[9]),
-    };
-    if (PyErr_Occurred()) {
+    if (tsm_spawn_options(args + 2, &options) < 0) {
         return NULL;
     }
-    return spawn(&options, args + OPTIONS, n - OPTIONS, kwnames);
+    options.link = args[0] == Py_True;
+    options.monitor = args[1] == Py_True;
+    return spawn(&options, args + BEFORE, n - BEFORE, kwnames);
 }
 
 #define FAST(name, fn, doc) \

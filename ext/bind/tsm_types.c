@@ -3,9 +3,9 @@
  * All are immutable values. A pid or reference is made anew for each holder: one shared
  * object per process would be touched by every thread (reference count contention).
  */
-#include "bind/tsm_agent.h"
 #include "bind/tsm_aio.h"
 #include "bind/tsm_docs.h"
+#include "bind/tsm_start.h"
 
 #include <stddef.h>
 
@@ -491,7 +491,8 @@ tsm_types_init(PyObject* module)
                              &TsmDown_Type, &TsmReceive_Type, &TsmShare_Type, &TsmMove_Type,
                              &TsmMethod_Type, &TsmBound_Type,
                              &TsmAgentRef_Type, &TsmCall_Type, &TsmServer_Type, &TsmAnyCall_Type,
-                             &TsmIoLoop_Type, &TsmIoOp_Type, &TsmAio_Type};
+                             &TsmIoLoop_Type, &TsmIoOp_Type, &TsmAio_Type,
+                             &TsmHow_Type, &TsmStart_Type, &TsmStarting_Type, &TsmOrigin_Type};
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (PyModule_AddType(module, types[i]) < 0) {
             return -1;

@@ -164,7 +164,7 @@ void
 tsm_det_signal_any(tsm_pid_t to, const tsm_sig_t* sig)
 {
     tsm_pid_t from = sig->kind > TSM_SIG_DROP ? sig->from : 0;
-    bool term = sig->kind <= TSM_SIG_LINK_EXIT || sig->kind == TSM_SIG_DOWN;
+    bool term = sig->kind <= TSM_SIG_LINK_EXIT || (sig->kind >= TSM_SIG_DOWN && sig->kind <= TSM_SIG_NOT_READY);
     record((uint8_t)sig->kind, from, to, term ? sig->term : NULL);
     if (sig->kind == TSM_SIG_INFO) {
         tsm_det_share_any(); /* its answer is no signal */

@@ -221,11 +221,11 @@ tsm_monitor_owner(tsm_proc_t* p, tsm_pid_t target, uint16_t alias_mode, bool pri
 }
 
 static bool
-mailbox_drop_down(tsm_proc_t* p, uint64_t ref)
+mailbox_drop_end(tsm_proc_t* p, uint64_t ref)
 {
     for (tsm_sig_t** at = &p->mb_first; *at != NULL;
          at = (tsm_sig_t**)(void*)&(*at)->node.next) {
-        if ((*at)->kind == TSM_SIG_DOWN && (*at)->ref == ref) {
+        if ((*at)->kind >= TSM_SIG_DOWN && (*at)->ref == ref) { /* or READY, NOT_READY */
             tsm_bury(tsm_mailbox_take_owner(p, at));
             return true;
         }
@@ -240,7 +240,7 @@ tsm_demonitor_owner(tsm_proc_t* p, uint64_t ref, bool flush, bool* cancelled)
     *cancelled = rel != NULL;
     if (rel == NULL) {
         if (flush) {
-            (void)mailbox_drop_down(p, ref);
+            (void)mailbox_drop_end(p, ref);
         }
         return TSM_OK;
     }
@@ -290,6 +290,37 @@ tsm_unalias_owner(tsm_proc_t* p, uint64_t ref)
     }
     rel->alias_mode = TSM_ALIAS_NONE;
     return true;
+}
+
+static tsm_rel_t*
+starter_of(tsm_proc_t* p)
+{
+    tsm_rel_t* rel = (p->flags & TSM_PF_STARTING) != 0 ? tsm_rel_find_owner(p, TSM_REL_STARTER, 0) : NULL;
+    return rel != NULL && rel->active ? rel : NULL;
+}
+
+bool
+tsm_ready_owner(tsm_proc_t* p, void* term)
+{
+    tsm_rel_t* rel = starter_of(p);
+    if (rel == NULL) {
+        return false;
+    }
+    tsm_rel_take_owner(p, rel);
+    p->flags &= ~(uint32_t)TSM_PF_STARTING;
+    rel->h.key = rel->unlink_id;
+    tsm_rel_send_owner(p, rel, TSM_SIG_READY, term);
+    return true;
+}
+
+bool
+tsm_ignore_owner(tsm_proc_t* p)
+{
+    tsm_rel_t* rel = starter_of(p);
+    if (rel != NULL) {
+        rel->active = 0;
+    }
+    return rel != NULL;
 }
 
 void

@@ -86,6 +86,8 @@ enum tsm_sig_kind {
     TSM_SIG_MONITOR,    /* from; ref */
     TSM_SIG_DEMONITOR,  /* from; ref */
     TSM_SIG_DOWN,       /* from; ref; term: reason. Also the message */
+    TSM_SIG_READY,      /* from; ref; term: what its start gives, or NULL. Also the message */
+    TSM_SIG_NOT_READY,  /* from; ref; term: why it ended before it was ready. Also the message */
     TSM_SIG_INFO,       /* request: a tsm_info_t */
 };
 
@@ -96,6 +98,7 @@ enum {
     TSM_SIGF_ASKS = 8,      /* its sender takes TSM_E_FULL for an answer */
     TSM_SIGF_LATE = 16,     /* held up by a fault once; not again */
     TSM_SIGF_RELEASED = 32, /* an answer to a CALL whose sender watches no more (tsm_call_release_owner) */
+    TSM_SIGF_IGNORE = 64,   /* NOT_READY: it is not needed, and its start gives nothing */
 };
 
 /* One signal, and later one message in the mailbox: the node is reused as it moves from
@@ -127,6 +130,7 @@ enum tsm_rel_kind {
     TSM_REL_MONITOR,      /* I watch peer; key: ref */
     TSM_REL_MONITORED_BY, /* peer watches me; key: ref */
     TSM_REL_ALIAS,        /* an address of mine; key: ref */
+    TSM_REL_STARTER,      /* peer waits until I am ready; key: 0, unlink_id: its ref */
 };
 
 enum tsm_alias_mode {
@@ -143,7 +147,7 @@ enum tsm_alias_mode {
 typedef struct tsm_rel {
     tsm_hnode_t h; /* next, key, kind */
     uint16_t alias_mode;
-    uint8_t active; /* LINK: false between unlink and its ack */
+    uint8_t active; /* LINK: false between unlink and its ack; STARTER: false after init_ignore */
     uint8_t priority;
     tsm_pid_t peer;
     uint64_t unlink_id;
@@ -191,6 +195,7 @@ enum {
     TSM_PF_TOKEN_WAIT = 1 << 13, /* its pid stands in token_wait */
     TSM_PF_SERVER = 1 << 14,   /* body is an idle server (bind/tsm_server.c) */
     TSM_PF_LIMITED = 1 << 15,  /* spawned with max_heap or max_queue */
+    TSM_PF_STARTING = 1 << 16, /* it has a STARTER */
 };
 
 typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */
@@ -381,6 +386,10 @@ void tsm_call_accept_owner(tsm_proc_t* p, tsm_sig_t* sig);
 bool tsm_call_release_owner(tsm_proc_t* p, uint64_t ref);
 /* Turns the unhooked rel into a signal to its peer. term (may be NULL) is borrowed. */
 void tsm_rel_send_owner(tsm_proc_t* p, tsm_rel_t* rel, enum tsm_sig_kind kind, void* term);
+/* The calling process is ready: its starter gets term (borrowed, may be NULL). false: nobody waits. */
+bool tsm_ready_owner(tsm_proc_t* p, void* term);
+/* Its end, which is near, is no failure. false: nobody waits. */
+bool tsm_ignore_owner(tsm_proc_t* p);
 /* Remembers that only messages from now on can match ref (the marker of receive). */
 void tsm_mark_owner(tsm_proc_t* p, uint64_t ref);
 

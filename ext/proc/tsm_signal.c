@@ -15,8 +15,15 @@
  *      that were not looked at a DOWN; each relation's own memory becomes the signal, so
  *      dying cannot run out of memory
  *   4. what stood in the inbox behind the fatal signal is answered as by the dead
+ *   Links come before monitors: who is told by a Down finds that the linked have been.
  *   Whoever holds a pid and finds DEAD or another generation answers for the dead
  *   itself (answer_for_dead): a link gets exit noproc, a monitor DOWN noproc.
+ * Protocol: start
+ *   Who starts a process and waits until it is ready has a MONITOR of it, and that has a
+ *   STARTER, from before its first step (bind/tsm_start.c). Being ready turns the STARTER
+ *   into READY, which ends the MONITOR: no demonitor travels. A death before that turns it
+ *   into NOT_READY instead, and the link between the two, if there is one, ends with it:
+ *   the starter gets no exit signal of a start that failed.
  * Memory ordering
  *   A push is an acq_rel RMW of the inbox word; poke then reads a_status (sc), and the
  *   monitor thread stores BLOCKED (sc) before it looks at the inbox: one of the two
@@ -360,6 +367,25 @@ handle_down(tsm_proc_t* p, tsm_sig_t* sig)
     tsm_mailbox_append_owner(p, sig);
 }
 
+/* Of a process that p starts: it is ready, or has ended before it was. */
+static void
+handle_started(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    tsm_rel_t* link = sig->kind == TSM_SIG_READY ? NULL : tsm_rel_find_owner(p, TSM_REL_LINK, sig->from);
+    if (link != NULL && link->active) {
+        tsm_rel_take_owner(p, link);
+        tsm_rel_free(link);
+    }
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_MONITOR, sig->ref);
+    if (rel == NULL) {
+        tsm_bury(sig); /* nobody waits any more */
+        return;
+    }
+    tsm_rel_take_owner(p, rel);
+    tsm_rel_free(rel);
+    tsm_mailbox_append_owner(p, sig);
+}
+
 /* A message through an alias: false when that address is no longer in use. */
 static bool
 pass_alias(tsm_proc_t* p, tsm_sig_t* msg)
@@ -443,6 +469,10 @@ handle_signal(tsm_proc_t* p, tsm_sig_t* sig)
     case TSM_SIG_DOWN:
         handle_down(p, sig);
         break;
+    case TSM_SIG_READY:
+    case TSM_SIG_NOT_READY:
+        handle_started(p, sig);
+        break;
     case TSM_SIG_TIMEOUT:
         handle_timeout(p, sig);
         break;
@@ -506,19 +536,54 @@ tsm_drain_owner(tsm_proc_t* p, tsm_sig_t** rest)
 }
 
 static void
+fail_start(tsm_proc_t* p, tsm_rel_t* rel, void* reason)
+{
+    bool ignore = !rel->active;
+    tsm_sig_t* sig = (tsm_sig_t*)(void*)rel;
+    tsm_pid_t starter = rel->peer;
+    uint64_t ref = rel->unlink_id;
+    *sig = (tsm_sig_t){.flags = ignore ? TSM_SIGF_IGNORE : 0, .ref = ref};
+    turn_into(sig, TSM_SIG_NOT_READY, tsm_proc_pid(p), reason);
+    (void)tsm_signal_any(starter, sig);
+}
+
+static void
+die_relation(tsm_proc_t* p, tsm_rel_t* rel, void* reason)
+{
+    switch ((enum tsm_rel_kind)rel->h.kind) {
+    case TSM_REL_STARTER:
+        fail_start(p, rel, reason);
+        break;
+    case TSM_REL_MONITORED_BY:
+        tsm_rel_send_owner(p, rel, TSM_SIG_DOWN, reason);
+        break;
+    case TSM_REL_MONITOR:
+        tsm_rel_send_owner(p, rel, TSM_SIG_DEMONITOR, NULL);
+        break;
+    case TSM_REL_LINK:
+    case TSM_REL_ALIAS:
+        tsm_rel_free(rel);
+        break;
+    }
+}
+
+static void
 die_relations(tsm_proc_t* p, void* reason)
 {
-    tsm_rel_t* rel;
+    tsm_rel_t *rel, *later = NULL;
+    rel = (p->flags & TSM_PF_STARTING) == 0 ? NULL : tsm_rel_find_owner(p, TSM_REL_STARTER, 0);
+    tsm_pid_t starter = rel == NULL ? 0 : rel->peer;
     while ((rel = tsm_rel_pop_owner(p)) != NULL) {
-        if (rel->h.kind == TSM_REL_LINK && rel->active) {
+        if (rel->h.kind == TSM_REL_LINK && rel->active && rel->peer != starter) {
             tsm_rel_send_owner(p, rel, TSM_SIG_LINK_EXIT, reason);
-        } else if (rel->h.kind == TSM_REL_MONITORED_BY) {
-            tsm_rel_send_owner(p, rel, TSM_SIG_DOWN, reason);
-        } else if (rel->h.kind == TSM_REL_MONITOR) {
-            tsm_rel_send_owner(p, rel, TSM_SIG_DEMONITOR, NULL);
         } else {
-            tsm_rel_free(rel);
+            rel->h.next = (tsm_hnode_t*)(void*)later;
+            later = rel;
         }
+    }
+    while ((rel = later) != NULL) {
+        later = (tsm_rel_t*)(void*)rel->h.next;
+        die_relation(p, rel, reason);
     }
 }
 

@@ -146,11 +146,6 @@ class Agent:
         """What of the state (a dict of the attributes) reports show. Secrets by name are masked in any case."""
         return state
 
-    # -- what the server calls -----------------------------------------------------------------------------------------
-
-    def _transom_booted(self, server: _core._Server, result: Any) -> None:
-        """init has returned."""
-
     # -- starting ------------------------------------------------------------------------------------------------------
 
     @classmethod

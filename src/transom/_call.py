@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from transom import _core, _errors, _values
-from transom._operation import Operation, Receive, awaited_outside, result_outside
+from transom._operation import Operation, Receive, awaited_outside, of_steps, result_outside
 
 if TYPE_CHECKING:
     from transom._core import Call
@@ -116,7 +116,7 @@ def gather(*calls: Call[Any], return_exceptions: bool = False) -> Operation[list
     async def steps(receive: Receive) -> list[Any]:
         return await _gather(receive, calls, return_exceptions)
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 async def _gather(receive: Receive, calls: tuple[Call[Any], ...], return_exceptions: bool) -> list[Any]:

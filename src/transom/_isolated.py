@@ -18,7 +18,7 @@ from typing import Any
 from transom import _core, _errors, _isolated_data, _isolated_pool, _values
 from transom._core import Down, Pid, Ref
 from transom._isolated_pool import OUTCOME, Job
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 
 SECONDS = 60.0
 MEMORY = 1 << 30
@@ -101,7 +101,7 @@ def isolated(
             raise _errors.CallError(f"isolated {name}: its warden ended, reason {outcome.reason!r}", outcome.reason)
         return _result(name, outcome[1:], returns)
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def isolated_info() -> dict[str, Any]:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 
 
 def offload(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation[Any]:
@@ -46,7 +46,7 @@ def offload(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Operation[A
         result = fn(*args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 __all__ = ["offload"]

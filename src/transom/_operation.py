@@ -13,7 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from transom import _core, _errors
 
@@ -35,10 +35,12 @@ class Operation[T]:
     Nothing happens before it is awaited or asked. Each await runs it once more.
     """
 
-    __slots__ = ("_steps",)
+    __slots__ = ()
 
-    def __init__(self, steps: Steps[T]) -> None:
-        self._steps = steps
+    if TYPE_CHECKING:
+
+        async def _steps(self, receive: Receive) -> T:
+            raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"an Operation has no attribute {name!r}; await it first, or ask for its result()")
@@ -62,6 +64,23 @@ class Operation[T]:
         if in_process():
             return _blocking(self._steps, timeout)
         return result_outside(self._steps, timeout)
+
+
+class _Stepwise[T](Operation[T]):
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Steps[T]) -> None:
+        self._steps = steps  # type: ignore[method-assign, assignment]
+
+
+def of_steps[T](steps: Steps[T]) -> Operation[T]:
+    """The operation whose steps these are."""
+    return _Stepwise(steps)
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop that runs in the calling thread."""
+    return asyncio._get_running_loop()
 
 
 def in_process() -> bool:

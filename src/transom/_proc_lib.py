@@ -17,73 +17,17 @@ Source: OTP proc_lib.
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import Any, Literal, NoReturn
 
-from transom import _core, _errors, _process, _values
-from transom._core import Pid, Ref
+from transom import _core, _errors, _operation, _process, _values
+from transom._core import Ref
 from transom._operation import Operation, Receive
 from transom._values import SpawnOptions
 
-Kind = Literal["start", "start_link", "start_monitor"]
-
-
-class Origin:
-    """Ancestors and initial call of a process; shared by all that have the same."""
-
-    __slots__ = ("_born", "ancestors", "initial_call")
-
-    def __init__(self, ancestors: tuple[Pid | str, ...], initial_call: str) -> None:
-        self.ancestors = ancestors
-        self.initial_call = initial_call
-        self._born: dict[str, Origin] | None = None
-
-    def child(self, parent: tuple[Pid | str, ...], initial_call: str) -> Origin:
-        """The origin of a process that is started by one with this origin."""
-        if self._born is None:
-            self._born = {}
-        known = self._born.get(initial_call)
-        if known is None or known.ancestors[: len(parent)] != parent:
-            known = self._born[initial_call] = Origin((*parent, *self.ancestors), initial_call)
-        return known
-
-    def __copy__(self) -> Origin:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Origin:
-        return self
-
-    def __repr__(self) -> str:
-        return f"Origin({self.ancestors!r}, {self.initial_call!r})"
-
-
-_outside = Origin((), "outside")
-
-
-def origin_of_child(initial_call: str) -> Origin:
-    """The origin for a process that the caller is about to start."""
-    try:
-        me = _core.current_pid()
-    except _errors.NotInProcess:
-        return _outside.child((), initial_call)
-    mine: Origin | None = _core._origin()
-    if mine is None:
-        mine = Origin((), "")
-        info = _core.process_info(me, "initial_call")
-        mine.initial_call = "" if info is None else str(info["initial_call"])
-        _core._set_origin(mine)
-    info = _core.process_info(me, "registered_name")
-    name = None if info is None else info["registered_name"]
-    return mine.child((me if name is None else name,), initial_call)
-
+type Kind = Literal["start", "start_link", "start_monitor"]
 
 # -- in the process that is started ------------------------------------------------------------------------------------
-
-_starting: dict[Pid, Ref] = {}  # who is being started -> the alias its starter waits at
-
 
 def init_ack(value: Any = None) -> None:
     """Tell the starter that this process is ready: its start returns.
@@ -100,11 +44,7 @@ def init_ack(value: Any = None) -> None:
 
     Source: proc_lib:init_ack/2.
     """
-    me = _core.current_pid()
-    ack = _starting.pop(me, None)
-    if ack is None:
-        raise RuntimeError("init_ack(): nobody waits for it; it is for processes started through proc_lib, once")
-    _core.send(ack, (ack, "ok", me if value is None else value))
+    _core._init_ack(value)
 
 
 def init_fail(reason: Any) -> NoReturn:
@@ -154,59 +94,8 @@ def init_ignore() -> NoReturn:
 
     Source: gen_server's ignore, proc_lib:init_fail(ignore, {exit, normal}).
     """
-    _give_up(_core.current_pid(), "ignore", None)
+    _core._init_ignore()
     raise _errors.Stop("normal")
-
-
-def _give_up(me: Pid, how: str, reason: Any) -> None:
-    ack = _starting.pop(me, None)
-    if ack is None:
-        return
-    parent = _core.process_info(me, "parent")
-    if parent is not None and parent["parent"] is not None:
-        _core.unlink(parent["parent"])  # what went wrong is told by the answer, not by an exit signal
-    _core.send(ack, (ack, how, reason))
-
-
-def failed(me: Pid, error: BaseException) -> None:
-    """The process ends by this exception; if its starter still waits, it is told so."""
-    if me in _starting and not isinstance(error, _errors.Killed):
-        _give_up(me, "fail", error.reason if isinstance(error, _errors.Stop) else _values.make_crash(error))
-
-
-def begin(origin: Origin, ack: Ref) -> Pid:
-    """First thing a started process does."""
-    me = _core.current_pid()
-    _starting[me] = ack
-    _core._set_origin(origin)
-    return me
-
-
-def gone(me: Pid) -> None:
-    """Last thing a starting process does: whoever waits for it, learns the rest from the Down."""
-    _starting.pop(me, None)
-
-
-async def _run(origin: Origin, ack: Ref, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    me = begin(origin, ack)
-    try:
-        return await fn(*args, **kwargs)
-    except BaseException as error:
-        failed(me, error)
-        raise
-    finally:
-        _starting.pop(me, None)
-
-
-def _run_plain(origin: Origin, ack: Ref, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    me = begin(origin, ack)
-    try:
-        return fn(*args, **kwargs)
-    except BaseException as error:
-        failed(me, error)
-        raise
-    finally:
-        _starting.pop(me, None)
 
 
 # -- in the process that starts ----------------------------------------------------------------------------------------
@@ -254,7 +143,7 @@ def start(
 
     Source: proc_lib:start/5.
     """
-    return _operation("start", fn, args, kwargs, timeout, options, initial_call)
+    return how("start", fn, args, timeout, options, initial_call).start(*args, **(kwargs or {}))
 
 
 def start_link(
@@ -284,7 +173,7 @@ def start_link(
 
     Source: proc_lib:start_link/5, with the rules of OTP 26.
     """
-    return _operation("start_link", fn, args, kwargs, timeout, options, initial_call)
+    return how("start_link", fn, args, timeout, options, initial_call).start_link(*args, **(kwargs or {}))
 
 
 def start_monitor(
@@ -312,109 +201,67 @@ def start_monitor(
 
     Source: proc_lib:start_monitor/5.
     """
-    return _operation("start_monitor", fn, args, kwargs, timeout, options, initial_call)
+    return how("start_monitor", fn, args, timeout, options, initial_call).start_monitor(*args, **(kwargs or {}))
 
 
-def _operation(
+def how(
     kind: Kind,
     fn: Callable[..., Any],
     args: tuple[Any, ...],
-    kwargs: Mapping[str, Any] | None,
     timeout: float | None,
     options: SpawnOptions | None,
     initial_call: str | None,
-) -> Operation[Any]:
+) -> _core._How:
+    """How to start a process that runs fn; raises TypeError for what nobody can run."""
     if not callable(fn):
         raise TypeError(f"{kind}() takes the function to run first, not {type(fn).__name__}")
     if not isinstance(args, tuple):
         raise TypeError(f"{kind}() takes the arguments as a tuple, not {type(args).__name__}")
-    entry = _run if inspect.iscoroutinefunction(fn) else _run_plain
+    options = options or SpawnOptions()
     call = initial_call or str(getattr(fn, "__qualname__", type(fn).__qualname__))
-    named = dict(kwargs or {})
-
-    def spawn(options: SpawnOptions, link: bool, origin: Origin, ack: Ref) -> Any:
-        return _process.spawn_as(options, link, True, entry, origin, ack, fn, args, named)
-
-    return operation(kind, spawn, timeout, options or SpawnOptions(), call)
+    return _core._How(fn, None, 0, call, timeout, options.link, *_process.core_options(options))
 
 
-type Spawn = Callable[[SpawnOptions, bool, Origin, Ref], Any]  # gives (Pid, Ref)
+# -- what the core calls -----------------------------------------------------------------------------------------------
 
 
-def operation(
-    kind: Kind, spawn: Spawn, timeout: float | None, options: SpawnOptions, initial_call: str
-) -> Operation[Any]:
-    """The start of a process by spawn(options, link, origin, ack), which answers at ack as _run does."""
-    if kind != "start":
-        _demand_process(kind)
+class Start(_core._Start, Operation[Any]):
+    """A start that nobody has asked for yet; what it waits for is in ext/bind/tsm_start.c."""
 
-    async def steps(receive: Receive) -> Any:
-        return await _start(receive, kind, spawn, timeout, options, initial_call)
+    __slots__ = ()
 
-    return Operation(steps)
+    async def _steps(self, receive: Receive) -> Any:
+        return await self if receive is _core.receive else self.result()
 
 
-def _demand_process(kind: Kind) -> None:
+def demand_process(kind: Kind) -> None:
+    """Raise NotInProcess unless the caller is a process that runs no event loop."""
     _core.current_pid()  # raises NotInProcess
-    if asyncio._get_running_loop() is not None:
+    if _operation.running_loop() is not None:
         raise _errors.NotInProcess(f"{kind}() is for processes; in an asyncio program use start()")
 
 
-async def _start(
-    receive: Receive, kind: Kind, spawn: Spawn, timeout: float | None, options: SpawnOptions, initial_call: str
-) -> Any:
-    ack = _core.alias(mode="reply")
-    try:
-        link = options.link or kind == "start_link"
-        pid, ref = spawn(options, link, origin_of_child(initial_call), ack)
-    except _errors.NameTaken:
-        _core.unalias(ack)
-        holder = _core.whereis(options.name) if options.name is not None else None
-        raise _errors.AlreadyStarted(options.name or "", holder) from None
-    except BaseException:
-        _core.unalias(ack)
-        raise
-    # The caller of start_monitor is to find the Down of its own reference.
-    watch = _core.monitor(pid) if kind == "start_monitor" else ref
-    try:
-        answer = await receive(ack, watch, timeout=timeout)
-    except TimeoutError:
-        _core.unlink(pid)
-        _core.kill(pid)
-        answer = (ack, "fail", "timeout")
-    except BaseException:
-        _core.unalias(ack)
-        raise
-    if isinstance(answer, tuple) and answer[1] == "ok":
-        _core.demonitor(watch, flush=True)
-        return (answer[2], ref) if kind == "start_monitor" else answer[2]
-    await _clear_away(receive, pid, ack, watch, answer)
-    return _failure(kind, ref, pid, answer)
+def outside(start: Start) -> Generator[Any, Any, Any]:
+    """await start, in no process."""
+    return _operation.awaited_outside(start._steps).__await__()
 
 
-async def _clear_away(receive: Receive, pid: Pid, ack: Ref, watch: Ref, answer: Any) -> None:
-    """Wait until the failed process is gone and take from the mailbox what it left there."""
-    _core.unalias(ack)
-    if not isinstance(answer, _core.Down):
-        await receive(watch)  # the last signal: an answer that came too late is here by now
-    _core.unlink(pid)
-    for leftover in (ack, functools.partial(_is_exit_of, pid)):
-        try:
-            await receive(leftover, timeout=0)
-        except TimeoutError:
-            continue
+def blocking(start: Start, timeout: float | None) -> Any:
+    """start.result(timeout), in no process."""
+    if _operation.in_process():
+        raise _errors.NotInProcess("result() blocks; on an event loop await the start")
+    return _operation.result_outside(start._steps, timeout)
 
 
-def _is_exit_of(pid: Pid, message: Any) -> bool:
-    return isinstance(message, _core.Exit) and message.sender == pid
+def error_of(reason: Any, ref: Ref | None) -> _errors.StartError:
+    """What a start raises whose process ended with this reason before it was ready."""
+    error = _errors.StartError(reason, ref)
+    error.__cause__ = reason.exception if isinstance(reason, _values.Crash) else None
+    return error
 
 
-def _failure(kind: Kind, ref: Ref, pid: Pid, answer: Any) -> Any:
-    keep = ref if kind == "start_monitor" else None
-    if isinstance(answer, _core.Down):
-        reason = answer.reason
-    elif answer[1] == "ignore":
-        return (None, ref) if kind == "start_monitor" else None
-    else:
-        reason = answer[2]
-    raise _errors.StartError(reason, keep) from (reason.exception if isinstance(reason, _values.Crash) else None)
+def taken(name: str) -> _errors.AlreadyStarted:
+    """What a start raises whose name somebody has."""
+    error = _errors.AlreadyStarted(name, _core.whereis(name))
+    error.__suppress_context__ = True
+    return error

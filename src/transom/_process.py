@@ -43,16 +43,12 @@ def spawn_opt(options: SpawnOptions, fn: Callable[..., Any], /, *args: Any, **kw
     """
     if not isinstance(options, SpawnOptions):
         raise TypeError(f"spawn_opt() takes SpawnOptions first, not {type(options).__name__}")
-    return spawn_as(options, options.link, options.monitor, fn, *args, **kwargs)
+    return _core._spawn_opt(options.link, options.monitor, *core_options(options), fn, *args, **kwargs)
 
 
-def spawn_as(
-    options: SpawnOptions, link: bool, monitor: bool, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-) -> Any:
-    """spawn_opt with two of the options given apart: making changed SpawnOptions takes longer than the spawn."""
-    return _core._spawn_opt(
-        link,
-        monitor,
+def core_options(options: SpawnOptions) -> tuple[str | None, int, bool, bool, str | None, int, int, int]:
+    """The options but link and monitor, as the core takes them."""
+    return (
         options.name,
         PRIORITIES.index(options.priority),
         options.trap_exit,
@@ -61,9 +57,6 @@ def spawn_as(
         options.max_heap or 0,
         options.max_queue or 0,
         ON_FULL.index(options.on_full),
-        fn,
-        *args,
-        **kwargs,
     )
 
 

@@ -13,7 +13,7 @@ TAIL = 30
 UNLIMITED = 0xFFFFFFFF
 SIGNALS = (
     "message", "timeout", "drop", "call", "exit", "exit of a link", "link", "unlink", "unlink ack",
-    "monitor", "demonitor", "DOWN", "info",
+    "monitor", "demonitor", "DOWN", "ready", "not ready", "info",
 )  # fmt: skip
 EVENTS = (
     "schedule", "preempt", "spawn", "dead", "timer fires", "clock jumps", "lost message", "FAULT: drop", "FAULT: delay",

@@ -98,14 +98,19 @@ def trace(text: str) -> None:
     _trace_log.info("%s", text)
 
 
-def report(pid: Pid, reason: object, label: str | None, origin: Any, extra: dict[str, Any] | None) -> None:
+def report(
+    pid: Pid, reason: object, name: str | None, label: str | None, origin: Any, extra: dict[str, Any] | None
+) -> None:
     """Log one crash report. The core calls it once for each abnormal end; runs in no process."""
-    who = f"{pid} ({label})" if label else str(pid)
+    if not _log.isEnabledFor(logging.ERROR):
+        return
+    called = ", ".join(word for word in (name, label) if word)
+    who = f"{pid} ({called})" if called else str(pid)
     details = [] if origin is None else _from_origin(origin)
     if extra is not None:
         details += extra.get("report", [])
     text = "".join(f"\n  {line}" for line in details)
-    facts = {"transom_pid": pid, "transom_label": label, "transom_reason": reason}  # for handlers, as values
+    facts = {"transom_pid": pid, "transom_name": name, "transom_label": label, "transom_reason": reason}  # for handlers, as values
     if isinstance(reason, Crash):
         _log.error("process %s crashed: %s%s\n%s", who, reason.summary(), text, reason.traceback.rstrip(), extra=facts)
     else:

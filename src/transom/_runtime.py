@@ -29,6 +29,7 @@ from transom import (
     _loop_agent,
     _loop_thread,
     _outside,
+    _proc_lib,
     _process,
     _replay,
     _report,
@@ -94,6 +95,14 @@ _core._setup(
         "server_after": _serve.after,
         "server_refuse": _serve.refuse,
         "server_timeout": _serve.TIMEOUT,
+        "server_booted": _serve.booted,
+        "server_enter": _serve.enter,
+        "Starting": _proc_lib.Start,
+        "start_demand": _proc_lib.demand_process,
+        "start_outside": _proc_lib.outside,
+        "start_blocking": _proc_lib.blocking,
+        "start_error": _proc_lib.error_of,
+        "start_taken": _proc_lib.taken,
         "DISABLE": sys.monitoring.DISABLE,
     }
 )

@@ -19,6 +19,8 @@ ENDING = 8
 LINKED = 16  # started with a link: an exit of the parent ends it
 MACHINE = 32  # a state machine: every message is an event
 LOOP = _loop_agent.LOOP
+UNBORN = 128  # the core's alone, as the next
+BOOT = 256
 
 type Server = Any  # _core._Server
 
@@ -92,6 +94,18 @@ async def _watched(server: Server, message: Any) -> Any:
     if server.call is not None and not server.flags & DEFERRED:
         _sys.note_out(server, result)
     return result
+
+
+async def enter(server: Server, /, *args: Any, **kwargs: Any) -> Any:
+    """The init of an agent on the loop."""
+    agent = server.agent
+    await _loop_agent.enter(server, agent, _core.current_pid(), agent._loop)
+    return await _loop_agent.perform(server, agent.init, args, kwargs)
+
+
+def booted(server: Server, result: Any) -> None:
+    """The init of a state machine is done."""
+    server.agent._transom_booted(server, result)
 
 
 def refuse(server: Server, call: Any) -> Refused:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from types import FunctionType
 from typing import Any
 
-from transom import _core, _loop_agent, _proc_lib, _process, _serve, _turn
+from transom import _core, _process, _serve
 from transom._child import ChildSpec
 from transom._core import Pid, Ref
 from transom._operation import Operation
@@ -111,6 +111,14 @@ class Start[A]:
     agent: type[A]
     spawn: SpawnOptions = SpawnOptions()
     timeout: float | None = None
+    how: _core._How = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        kind: Any = self.agent
+        flags = kind._transom_server_flags | (0 if kind._loop is None else _serve.LOOP)
+        core = _process.core_options(self.spawn)
+        how = _core._How(kind, kind._reference, flags, f"{kind.__qualname__}.init", self.timeout, False, *core)
+        object.__setattr__(self, "how", how)
 
     def options(self, **options: Any) -> Start[A]:
         """A copy with these options, as ``Agent.options`` takes them."""
@@ -130,27 +138,19 @@ class Start[A]:
 
     def start(self, *args: Any, **kwargs: Any) -> Operation[A]:
         """As ``Agent.start``."""
-        return self._operation("start", args, kwargs)
+        return self.how.start(*args, **kwargs)
 
     def start_link(self, *args: Any, **kwargs: Any) -> Operation[A]:
         """As ``Agent.start_link``."""
-        return self._operation("start_link", args, kwargs)
+        return self.how.start_link(*args, **kwargs)
 
     def start_monitor(self, *args: Any, **kwargs: Any) -> Operation[tuple[A, Ref]]:
         """As ``Agent.start_monitor``."""
-        return self._operation("start_monitor", args, kwargs)
-
-    def _operation(self, kind: _proc_lib.Kind, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Operation[Any]:
-        agent = self.agent
-
-        def spawn(options: SpawnOptions, link: bool, origin: _proc_lib.Origin, ack: Ref) -> Any:
-            return _process.spawn_as(options, link, True, _boot, origin, ack, agent, link, args, kwargs)
-
-        return _proc_lib.operation(kind, spawn, self.timeout, self.spawn, f"{agent.__qualname__}.init")
+        return self.how.start_monitor(*args, **kwargs)
 
     def child(self, *args: Any, **kwargs: Any) -> ChildSpec:
         """As ``Agent.child``."""
-        return ChildSpec(id=self.agent.__name__, start=_ChildStart(self, args, kwargs), name=self.spawn.name)
+        return ChildSpec(id=self.agent.__name__, start=_ChildStart(self, args, tuple(kwargs.items())), name=self.spawn.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,36 +159,12 @@ class _ChildStart:
 
     how: Start[Any]
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+    kwargs: tuple[tuple[str, Any], ...]
 
     def __call__(self) -> Operation[Any]:
-        return self.how.start_link(*self.args, **self.kwargs)
+        if not self.kwargs:
+            return self.how.how.start_link(*self.args)
+        return self.how.how.start_link(*self.args, **dict(self.kwargs))
 
     def with_name(self, name: str | None) -> _ChildStart:
         return replace(self, how=self.how.options(name=name))
-
-
-async def _boot(
-    origin: _proc_lib.Origin, ack: Ref, kind: type[Any], linked: bool, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> _core._Server:
-    """The first and last frame of an agent: init. What it returns, the process becomes."""
-    me = _proc_lib.begin(origin, ack)
-    try:
-        agent = object.__new__(kind)
-        flags = (_serve.LINKED if linked else 0) | kind._transom_server_flags
-        flags |= 0 if kind._loop is None else _serve.LOOP
-        server = _turn.booting[me] = _core._Server(agent, flags)
-        if kind._loop is not None:
-            await _loop_agent.enter(server, agent, me, kind._loop)
-        result = _serve._call(server, agent.init, *args, **kwargs)
-        if inspect.iscoroutine(result):
-            result = await result
-        agent._transom_booted(server, result)
-        _proc_lib.init_ack(kind._reference(me))
-    except BaseException as error:
-        _proc_lib.failed(me, error)
-        raise
-    finally:
-        _turn.booting.pop(me, None)
-        _proc_lib.gone(me)
-    return server

@@ -27,7 +27,7 @@ from transom._core import Pid
 from transom._operation import Operation, in_process
 from transom._restart import AutoShutdown, Strategy
 from transom._supervisor_dynamic import DynamicEngine
-from transom._supervisor_engine import Engine, check_specs
+from transom._supervisor_engine import Engine
 from transom._supervisor_ref import AnySupervisorRef, DynamicSupervisorRef, SupervisorRef
 from transom._values import SpawnOptions
 
@@ -234,7 +234,7 @@ class Supervisor(Base[SupervisorRef]):
         return self._given
 
     def _first_children(self) -> Any:
-        return check_specs(self.children(), self.auto_shutdown)
+        return self.children()
 
     def _engine(self, parent: Pid | None) -> Engine:
         cls = type(self).__qualname__

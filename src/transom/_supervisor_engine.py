@@ -13,6 +13,10 @@ Invariants
     An Exit from a pid that is not in by_pid is of no child (any more): stopped children are unlinked first, so a
     leftover Exit of one is told from a crash by that alone. Nothing is restarted twice.
 
+Cost        One end and restart is what a supervisor does most, and it does it while others wait: from the Exit to the
+            start there are plain functions, which return a coroutine where something has to be waited for, and names of
+            other modules are imported by name: the free-threaded interpreter looks each attribute up anew.
+
 Rejected    Taking leftover Exits out of the mailbox after each stop: a scan per child, quadratic when many end at once.
 
 Source: OTP supervisor.erl, Elixir's DynamicSupervisor.
@@ -22,15 +26,17 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Coroutine, Hashable, Iterable, Sequence
 from typing import Any
 
 from transom import _core, _errors, _restart, _sys, _values
 from transom._child import ChildSpec
-from transom._core import Exit, Pid, Ref
-from transom._start import pid_of
+from transom._core import Exit, Pid, Ref, _adopt, _monotonic, receive
+from transom._operation import Operation
 
 _log = logging.getLogger("transom")
+_is_logged = _log.isEnabledFor  # names that are found at once: see Cost
+INFO, ERROR = logging.INFO, logging.ERROR
 
 CALL = "$supervisor_call"
 RETRY = "$supervisor_retry"
@@ -55,7 +61,7 @@ class Child:
         self.started: Any = None  # what its start function gave: a reference or a Pid
         self.retry: Ref | None = None
         self.timer: _core.Timer | None = None
-        self.progress = _restart.Progress()
+        self.progress = None if spec.recovery is None else _restart.Progress()
 
     def state(self) -> Pid | str | None:
         return "restarting" if self.retry is not None else self.pid
@@ -76,8 +82,13 @@ class _View:
         return state
 
 
+type Step = Coroutine[Any, Any, Any] | None  # what is to be awaited before the next message
+
+
 class Engine:
     """The children of a supervisor and the rules they live by."""
+
+    notes_starts = False  # on_started wants to be called
 
     def __init__(
         self,
@@ -107,7 +118,9 @@ class Engine:
         """Serve until told or forced to end; then stop all children and end with the reason."""
         try:
             while True:
-                await self.handle(await _core.receive())
+                step = self.handle(await receive())
+                if step is not None:
+                    await step
         except Exception as error:
             # Not a Killed: then the links end the children.
             await self.stop_all()
@@ -115,28 +128,25 @@ class Engine:
                 _log.error("%s: a mistake in the supervisor itself", self.who)
             raise
 
-    async def handle(self, message: Any) -> None:
+    def handle(self, message: Any) -> Step:
         if type(message) is Exit:
-            await self._on_exit(message)
-            return
+            child = self.by_pid.pop(message.sender, None)
+            if child is not None:
+                return self._ended(child, message.reason)
+            if message.sender == self.parent or str(message.sender) == NODE:
+                raise _errors.Stop(message.reason)
+            return None
         match message:
             case (str() as word, Ref() as reply_to, str() as operation, tuple() as args) if word == CALL:
-                await self._on_call(reply_to, operation, args)
+                return self._on_call(reply_to, operation, args)
             case (str() as word, key, Ref() as token) if word == RETRY:
-                await self._on_retry(key, token)
+                return self._on_retry(key, token)
             case _sys.Request():
-                await self._on_sys(message)
+                return self._on_sys(message)
             case (str() as word, reason) if word == END:
                 raise _errors.Stop(reason)
-            case _:
-                _log.error("%s: unexpected message %r", self.who, message)
-
-    async def _on_exit(self, signal: Exit) -> None:
-        child = self.by_pid.pop(signal.sender, None)
-        if child is not None:
-            await self._ended(child, signal.reason)
-        elif signal.sender == self.parent or str(signal.sender) == NODE:
-            raise _errors.Stop(signal.reason)
+        _log.error("%s: unexpected message %r", self.who, message)
+        return None
 
     async def _on_call(self, reply_to: Ref, operation: str, args: tuple[Any, ...]) -> None:
         try:
@@ -145,10 +155,11 @@ class Engine:
             answer = ("error", *failure.args)
         _core.send(reply_to, answer)
 
-    async def _on_retry(self, key: Hashable, token: Ref) -> None:
+    def _on_retry(self, key: Hashable, token: Ref) -> Step:
         child = self.children.get(key)
-        if child is not None and child.retry == token:
-            await self._start_group(child)
+        if child is None or child.retry != token:
+            return None
+        return self._start_group(child)
 
     async def _on_sys(self, request: _sys.Request) -> None:
         """sys looks into a supervisor as into an agent; what it would change there, it may not here."""
@@ -180,51 +191,56 @@ class Engine:
             await self.stop_all()
             raise
 
-    async def launch(self, child: Child) -> tuple[Any] | None:
-        """Start a child once. Returns None, or the reason of the failure in a tuple."""
-        self._call_off(child)
+    async def launch(self, child: Child, again: bool = False) -> tuple[Any] | None:
+        """Start a child once. Returns None, or the reason of the failure in a tuple.
+
+        again: it is a restart, and what has to follow is done.
+        """
+        if child.retry is not None:
+            self._call_off(child)
+        progress = child.progress
         try:
-            started = child.progress.start_of(child.spec)()
-            if not isinstance(started, Pid) and inspect.isawaitable(started):
+            started = (child.spec.start if progress is None else progress.start_of(child.spec))()
+            if isinstance(started, Operation) or (type(started) is not Pid and inspect.isawaitable(started)):
                 started = await started
-            pid = started if started is None or isinstance(started, Pid) else pid_of(started)
-        except _errors.StartError as error:
-            return (error.reason,)
-        except _errors.AlreadyStarted as error:
-            return (("already_started", error.pid),)
-        except _errors.Stop as stop:
-            if stop.reason == "shutdown":
-                raise  # the node is stopping: spawn says so in this way
-            return (stop.reason,)
+            # Linked once more: a start function may have forgotten it.
+            pid = None if started is None else _adopt(started)
         except Exception as error:
-            return (_values.make_crash(error),)
+            reason = _reason_of(error)
+            if again:
+                self._failed_again(child, reason)
+            return (reason,)
+        child.pid = pid
+        child.started = started
         if pid is not None:
-            _core.link(pid)  # a start function that forgot it; otherwise this does nothing
             self.by_pid[pid] = child
             child.last_pid = pid
-        child.pid, child.started = pid, started
-        child.progress.since = _core._monotonic()
-        if _log.isEnabledFor(logging.INFO):
+        if progress is not None:
+            progress.since = _monotonic()
+        if _is_logged(INFO):
             _log.info("%s: child %r started as %s", self.who, child.spec.id, pid)
-        self.on_started(child)
+        if self.notes_starts:
+            self.on_started(child)
+        if pid is None and again:
+            self.forget(child)
         return None
 
     def on_started(self, child: Child) -> None:
-        """For those who keep a table of children."""
+        """For those who keep a table of children (notes_starts)."""
 
     # -- restart ------------------------------------------------------------------------------------------------------
 
-    async def _ended(self, child: Child, reason: Any) -> None:
+    def _ended(self, child: Child, reason: Any) -> Step:
         """A child ended by itself."""
         child.pid = None
-        clean = _restart.is_clean(reason)
-        if _restart.wants_restart(child.spec.restart, reason):
-            await self._restart(child, "ended", reason)
-            return
-        if not clean:
+        restart = child.spec.restart
+        if restart == "permanent" or _restart.wants_restart(restart, reason):
+            return self._restart(child, "ended", reason)
+        if not _restart.is_clean(reason):
             self._report("ended", child, reason, "it is not restarted")
         self.forget(child)
         self._auto_shutdown(child)
+        return None
 
     def forget(self, child: Child) -> None:
         """A child ended for good or was stopped: temporary ones leave nothing behind."""
@@ -242,9 +258,9 @@ class Engine:
             return
         raise _errors.Stop("shutdown")
 
-    async def _restart(self, child: Child, how: str, reason: Any) -> None:
-        now = _core._monotonic()
-        step = child.progress.next_step(child.spec.recovery, now)
+    def _restart(self, child: Child, how: str, reason: Any) -> Step:
+        now = _monotonic()
+        step = "count" if child.progress is None else child.progress.next_step(child.spec.recovery, now)
         if step == "give_up" or (step == "count" and not self.intensity.add(now)):
             self._report(how, child, reason, "the supervisor gives up")
             limit = f"more than {self.max_restarts} restarts within {self.max_seconds} s"
@@ -254,20 +270,23 @@ class Engine:
             _log.error("%s: gives up: %s", self.who, limit)
             self.forget(child)
             raise _errors.Stop("shutdown")
-        if step == "fall_back":
-            self._report(how, child, reason, "its fallback is started")
-        elif step == "count" or step == 0.0:
-            self._report(how, child, reason, "it is restarted")
-        else:
-            self._report(how, child, reason, f"it is restarted in {step:.3g} s")
         delay = step if isinstance(step, float) else 0.0
+        if _is_logged(ERROR):
+            then = f"it is restarted in {delay:.3g} s" if delay else "it is restarted"
+            self._report(how, child, reason, "its fallback is started" if step == "fall_back" else then)
         if how == "failed to start":
             self._wait(child, delay)  # by a message, so that requests get their turn
-        elif delay > 0:
-            await self._stop_group(child)
-            self._wait(child, delay)
-        else:
-            await self._start_group(child)
+            return None
+        return self._start_later(child, delay) if delay else self._start_group(child)
+
+    def _failed_again(self, child: Child, reason: Any) -> None:
+        if child.progress is not None:
+            child.progress.since = _monotonic()
+        self._restart(child, "failed to start", reason)  # which waits for nothing
+
+    async def _start_later(self, child: Child, delay: float) -> None:
+        await self._stop_group(child)
+        self._wait(child, delay)
 
     def _wait(self, child: Child, delay: float) -> None:
         child.retry = _core.make_ref()
@@ -292,17 +311,13 @@ class Engine:
                 await self.stop(child)
         return [child for child in group if child.key in self.children]
 
-    async def _start_group(self, ended: Child) -> None:
+    def _start_group(self, ended: Child) -> Coroutine[Any, Any, Any]:
+        return self.launch(ended, True) if self.strategy == "one_for_one" else self._restart_group(ended)
+
+    async def _restart_group(self, ended: Child) -> None:
         for child in await self._stop_group(ended):
-            if child.pid is not None:
-                continue
-            failure = await self.launch(child)
-            if failure is not None:
-                child.progress.since = _core._monotonic()
-                await self._restart(child, "failed to start", failure[0])
+            if child.pid is None and await self.launch(child, True) is not None:
                 return
-            if child.pid is None:
-                self.forget(child)
 
     # -- stop ---------------------------------------------------------------------------------------------------------
 
@@ -311,10 +326,10 @@ class Engine:
         if child.pid is not None:
             ref = self._ask_to_stop(child)
             try:
-                down = await _core.receive(ref, timeout=patience(child.spec))
+                down = await receive(ref, timeout=patience(child.spec))
             except TimeoutError:
                 self._kill(child)
-                down = await _core.receive(ref)
+                down = await receive(ref)
             self._stopped(child, down.reason)
         self.forget(child)
 
@@ -390,7 +405,7 @@ class Engine:
         child = self._known(id)
         if child.state() is not None:
             raise Failed("running", id, child.state())
-        child.progress = _restart.Progress()
+        child.progress = None if child.spec.recovery is None else _restart.Progress()
         failure = await self.launch(child)
         if failure is not None:
             raise Failed("start", failure[0])
@@ -420,10 +435,27 @@ class Engine:
     # -- reports ------------------------------------------------------------------------------------------------------
 
     def _report(self, what: str, child: Child, reason: Any, then: str) -> None:
+        if not _is_logged(ERROR):
+            return
         shown = reason.summary() if isinstance(reason, _values.Crash) else repr(reason)
         pid = child.last_pid if what != "failed to start" else None
         who = f"{child.spec.id!r} ({pid})" if pid is not None else repr(child.spec.id)
         _log.error("%s: child %s %s: %s; %s", self.who, who, what, shown, then)
+
+
+def _reason_of(error: Exception) -> Any:
+    """Why a child could not start."""
+    match error:
+        case _errors.StartError():
+            return error.reason
+        case _errors.AlreadyStarted():
+            return ("already_started", error.pid)
+        case _errors.Stop():
+            if error.reason == "shutdown":
+                raise error  # the node is stopping: spawn says so in this way
+            return error.reason
+        case _:
+            return _values.make_crash(error)
 
 
 def patience(spec: ChildSpec) -> float | None:

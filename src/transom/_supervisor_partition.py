@@ -40,6 +40,8 @@ class PartitionEngine(Engine):
     table: _Table
     most: int
 
+    notes_starts = True
+
     def on_started(self, child: Child) -> None:
         self.table.started[child.spec.id] = child.started  # type: ignore[call-overload]
 

@@ -9,7 +9,7 @@ from typing import Any
 from transom import _core, _errors, _supervisor_engine
 from transom._child import ChildSpec
 from transom._core import Pid
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 from transom._start import pid_of
 
 _FAILURES: dict[str, Callable[..., Exception]] = {
@@ -47,7 +47,7 @@ def ask(dest: Pid | str, operation: str, *args: Any, timeout: float | None = Non
             return answer[1]
         raise _FAILURES[answer[1]](*answer[2:])
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def _no_answer(dest: Pid | str, reason: Any) -> _errors.CallError:
@@ -131,7 +131,7 @@ class AnySupervisorRef:
             if down.reason != reason:
                 raise _no_answer(self.dest, down.reason)
 
-        return Operation(steps)
+        return of_steps(steps)
 
 
 @dataclass(frozen=True, slots=True)

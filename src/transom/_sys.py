@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transom import _core, _errors, _report
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 
 LOG_LENGTH = 10
 TIMEOUT_SECONDS = 5.0
@@ -59,7 +59,7 @@ def ask(dest: Any, what: str, argument: Any, timeout: float | None) -> Operation
             raise _errors.CallError(f"sys.{what} to {dest}: {answer[1].reason}", answer[1].reason)
         return answer[1]
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def _target(dest: Any, what: str) -> _core.Pid:

@@ -8,8 +8,6 @@ from typing import Any
 from transom import _core, _errors, _loop_agent
 from transom._serve import AFTER, DEFERRED, MACHINE
 
-booting: dict[_core.Pid, _core._Server] = {}  # agents whose init runs
-
 
 @dataclass(frozen=True, slots=True)
 class From:
@@ -49,7 +47,7 @@ def _current(what: str) -> _core._Server:
     server = _core._server()
     if server is None:
         home = _loop_agent.current.get()
-        server = booting.get(_core.current_pid()) if home is None else _of_handler(what, home)
+        server = None if home is None else _of_handler(what, home)
     if server is None:
         raise _errors.NotInProcess(f"{what}() is for the methods and callbacks of an Agent; the caller is none")
     return server

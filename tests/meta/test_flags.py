@@ -29,5 +29,5 @@ def test_each_flag_has_a_bit_of_its_own() -> None:
 
 
 def test_the_flags_of_servers_are_the_same_in_both_languages() -> None:
-    python = {name: getattr(_serve, name) for name in ("AFTER", "DEBUG", "DEFERRED", "ENDING", "LINKED", "MACHINE")}
+    python = {name: getattr(_serve, name) for name in ("AFTER", "DEBUG", "DEFERRED", "ENDING", "LINKED", "MACHINE", "UNBORN", "BOOT")}
     assert flags()["S"] == {**python, "LOOP": _loop_agent.LOOP}

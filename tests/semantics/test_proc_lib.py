@@ -216,11 +216,11 @@ async def test_a_crash_report_names_ancestors_label_and_call(caplog: pytest.LogC
         proc_lib.init_ack()
         raise ValueError("broken")
 
-    pid, ref = await proc_lib.start_monitor(worker)
+    pid, ref = await proc_lib.start_monitor(worker, options=transom.SpawnOptions(name="desk"))
     await take(ref)
     await until(lambda: caplog.records)
     text = caplog.records[0].getMessage()
-    for part in (str(pid), "the worker", "ValueError: broken", "worker", f"ancestors: {transom.current_pid()}"):
+    for part in (f"{pid} (desk, the worker)", "the worker", "ValueError: broken", "worker", f"ancestors: {transom.current_pid()}"):
         assert part in text, text
 
 
@@ -233,6 +233,54 @@ async def test_no_report_for_ordinary_ends(caplog: pytest.LogCaptureFixture) -> 
     started = [await proc_lib.start_monitor(ends, (r,)) for r in ("normal", "shutdown", ("shutdown", 1))]
     assert await all_down([ref for _, ref in started]) == ["normal", "shutdown", ("shutdown", 1)]
     assert not caplog.records
+
+
+@in_node()
+async def test_a_start_that_is_killed_leaves_nothing() -> None:
+    """Whoever kills it: the starter, which is linked and does not trap, goes on."""
+
+    async def told(boss: transom.Pid) -> None:
+        transom.send(boss, transom.current_pid())
+        await transom.receive()
+
+    me = transom.current_pid()
+
+    async def killer() -> None:
+        transom.kill(await transom.receive(transom.Pid))
+
+    for kind in (proc_lib.start, proc_lib.start_link):
+        with pytest.raises(transom.StartError) as caught:
+            await kind(told, (transom.spawn(killer),))
+        assert caught.value.reason == "killed"
+        assert info(me, "links") == [] and info(me, "monitors") == []
+    await nothing()
+
+
+@in_node()
+async def test_a_start_can_be_awaited_again_and_given_up() -> None:
+    start = proc_lib.start(ready, ("x",))
+    assert [await start, await start] == ["x", "x"], "each await starts one"
+
+    async def waits() -> None:
+        await proc_lib.start(hangs)
+
+    helper = waits()
+    assert helper.send(None) is not None
+    helper.close()
+    assert info(transom.current_pid(), "monitors") == []
+    for pid in set(transom.processes()) - {transom.current_pid()}:
+        transom.kill(pid)
+    await nothing()
+
+
+@in_node()
+async def test_links_are_told_before_monitors() -> None:
+    """Who hears of an end by a monitor can rely on it that the linked have been sent their exits."""
+    transom.trap_exit(True)
+    pid = await proc_lib.start_link(ready)
+    transom.monitor(pid)
+    transom.send(pid, "go")
+    assert [type(await take(object)) for _ in range(2)] == [transom.Exit, transom.Down]
 
 
 def test_one_expression_everywhere() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from transom import _core, _runtime
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 from transom._task import Task
 from transom._values import Crash
 from transom.evals._endpoint import WAITS
@@ -51,7 +51,7 @@ def _monitored(runner: Runner) -> Operation[None]:
         if down.reason != "normal" and runner.error is None:
             runner.error = RuntimeError(f"the process that ran suite {runner.suite.name!r} ended: {down.reason!r}")
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 class Runner:

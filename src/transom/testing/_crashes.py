@@ -14,7 +14,7 @@ from typing import Any
 
 from transom import _core
 from transom._core import Pid
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 from transom._values import Crash
 from transom.testing import _context
 
@@ -155,7 +155,7 @@ def assert_crash(expected: Expected = BaseException, *, timeout: float = WAIT_SE
             waited += STEP_SECONDS
         return report
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 async def _pause(receive: Receive) -> None:

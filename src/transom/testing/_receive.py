@@ -8,7 +8,7 @@ from types import UnionType
 from typing import Any
 
 from transom import _core
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 from transom._start import pid_of
 
 ASSERT_SECONDS = 5.0
@@ -52,7 +52,7 @@ def assert_receive(*patterns: Any, timeout: float = ASSERT_SECONDS) -> Operation
         like = f" like {' or '.join(_shown(p) for p in patterns)}" if patterns else ""
         raise AssertionError(f"no message{like} within {timeout} s; {_mailbox()}")
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def refute_receive(*patterns: Any, timeout: float = REFUTE_SECONDS) -> Operation[None]:
@@ -76,7 +76,7 @@ def refute_receive(*patterns: Any, timeout: float = REFUTE_SECONDS) -> Operation
             return
         raise AssertionError(f"an unexpected message came: {_short.repr(message)}")
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def assert_down(process: Any, reason: Any = ..., *, timeout: float = ASSERT_SECONDS) -> Operation[Any]:
@@ -108,7 +108,7 @@ def assert_down(process: Any, reason: Any = ..., *, timeout: float = ASSERT_SECO
             raise AssertionError(f"{process!r} ended with reason {_short.repr(found)}, not {_shown(reason)}")
         return found
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def _match(pattern: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from transom import _core
 from transom._agent import Agent
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 from transom._start import pid_of
 from transom.testing import _context
 from transom.testing._receive import fits
@@ -95,7 +95,7 @@ class Stub:
                 except TimeoutError:
                     waited += STEP_SECONDS
 
-        return Operation(steps)
+        return of_steps(steps)
 
 
 def _like(pattern: tuple[Any, ...], one: Received) -> bool:
@@ -161,7 +161,7 @@ def start_stub(
         ref = await start.start_link()._steps(receive)
         return Stub(ref if agent is not None else pid_of(ref), received)
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def _stub_class(agent: type[Agent] | None, answers: dict[str, Any], received: list[Received]) -> type[Agent]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from transom import _core
 from transom._child import ChildSpec
-from transom._operation import Operation, Receive
+from transom._operation import Operation, Receive, of_steps
 from transom._supervisor import Supervisor
 from transom._supervisor_ref import SupervisorRef
 from transom.testing import _context
@@ -59,7 +59,7 @@ def start_supervised(child: Any, /, *args: Any, id: Any = None, restart: Any = N
         supervisor = await _supervisor(test, receive)
         return await supervisor.start_child(spec)._steps(receive)
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def stop_supervised(id: Any) -> Operation[None]:
@@ -83,7 +83,7 @@ def stop_supervised(id: Any) -> Operation[None]:
         if spec.restart != "temporary":
             await supervisor.delete_child(name)._steps(receive)
 
-    return Operation(steps)
+    return of_steps(steps)
 
 
 def _spec(child: Any, args: tuple[Any, ...]) -> ChildSpec:
