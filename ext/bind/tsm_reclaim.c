@@ -581,12 +581,14 @@ tsm_reclaim_thread_end(tsm_worker_t* w)
     }
 }
 
-/* PY_RETURN of coroutine code: when the body of the process returns, its variables are
+/* PY_RETURN, of coroutines of agent code: when the body of the process returns, its variables are
  * about to go, and with them the last way to the circles in them. */
 PyObject*
-tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_t Py_UNUSED(nargsf),
-              PyObject* Py_UNUSED(kwnames))
+tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf), PyObject* Py_UNUSED(kwnames))
 {
+    if ((((PyCodeObject*)args[0])->co_flags & CO_COROUTINE) == 0 || !tsm_reds_is_agent(args[0])) {
+        return Py_NewRef(tsm_bind.s_disable);
+    }
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* p = w == NULL ? NULL : tsm_worker_proc(w);
     if (p == NULL || p->body == NULL || (p->flags & TSM_PF_COROUTINE) == 0
