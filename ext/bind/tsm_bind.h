@@ -217,12 +217,9 @@ PyObject* tsm_post(tsm_pid_t pid, tsm_sig_t* sig);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
-extern PyMethodDef tsm_nodeinfo_methods[];
-extern PyMethodDef tsm_copy_methods[];
+extern PyMethodDef tsm_nodeinfo_methods[], tsm_copy_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_origin_methods[], tsm_reclaim_methods[];
-extern PyMethodDef tsm_data_methods[];
-extern PyMethodDef tsm_replay_methods[];
-extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
+extern PyMethodDef tsm_data_methods[], tsm_replay_methods[], tsm_server_methods[], tsm_anycall_methods[];
 PyObject* tsm_origin_of(tsm_proc_t* p);
 int tsm_origin_set(tsm_proc_t* p, PyObject* origin);
 int tsm_node_init(void);
@@ -233,6 +230,9 @@ bool tsm_counters_used(void); /* arrays that all change may be there */
 void tsm_reds_calm_down(void); /* no node runs: what the last one left does not count for the next */
 void tsm_key_fix_order(void);  /* no table has rows: from now on their order is the same in every program */
 bool tsm_reds_is_agent(PyObject* code);
+/* Of processes with a plain function: does it block? What a run off the slot, just over, was like. */
+bool tsm_blocks(tsm_proc_t* p);
+void tsm_blocks_learn(tsm_worker_t* w, PyObject* body);
 typedef struct { /* zeroed: nothing is wanted */
     uint64_t wanted_ns, asked_ns; /* since when the world shall be stopped; when it was asked last */
 } tsm_asker_t;

@@ -147,6 +147,7 @@ static const tsm_sched_hooks_t sched_hooks = {
     .detached = detached,
     .holds = holds,
     .run = tsm_body_run,
+    .blocks = tsm_blocks,
     .release = tsm_body_release,
     .taken = tsm_reds_taken,
     .tick = tsm_reds_tick,
