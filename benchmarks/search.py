@@ -29,7 +29,7 @@ SEED_STEP = 1_000_000
 def _searched(bug: Callable[..., Any], strategy: str, rounds: int) -> str:
     found = []
     for number in range(1 if strategy == "exhaustive" else rounds):
-        options: dict[str, Any] = {"max_preemptions": 1} if strategy == "exhaustive" and bug in NEEDS_ONE else {}
+        options: dict[str, Any] = {"max_preemptions": 1} if strategy == "exhaustive" else {}
         search = explore(bug, schedules=LIMIT, strategy=strategy, seed=number * SEED_STEP, **options)
         if search.finding is None:
             return f"none in {search.runs}" + (" (all)" if search.complete else "")
@@ -37,9 +37,6 @@ def _searched(bug: Callable[..., Any], strategy: str, rounds: int) -> str:
     runs = sorted(count for count, _ in found)
     spread = f" ({runs[0]}-{runs[-1]})" if len(runs) > 1 else ""
     return f"{statistics.median(runs):g}{spread}, {statistics.median(s for _, s in found):.2f} s"
-
-
-NEEDS_ONE = (planted_bugs.shared_counter, planted_bugs.supervisor_start_race)
 
 
 def _ordinary(bug: Callable[..., Any], runs: int) -> str:

@@ -49,6 +49,7 @@
 #define tsm_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define tsm_store_sc(p, v) __atomic_store_n((p), (v), __ATOMIC_SEQ_CST)
 
+#define tsm_swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define tsm_swap_acq_rel(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 #define tsm_swap_sc(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
 

@@ -32,7 +32,8 @@ typedef struct tsm_io_loop {
     PyThreadState* ts; /* of the loop's thread while it runs */
     struct tsm_io_loop* next;
     bool looked_at; /* a look at its stack is under way: the thread stays */
-    bool probed;
+    /* the thread that watches the loops */
+    tsm_asker_t asker;
 } TsmIoLoop;
 
 typedef struct {
@@ -84,6 +85,8 @@ PyObject* tsm_io_stack(PyObject* op, PyObject* none);
 PyObject* tsm_io_interrupt(PyObject* op, PyObject* error);
 /* Loops that sleep on unfinished work of the interpreter are woken. Monitor thread. */
 void tsm_io_tick(void);
+/* True when visit says so of the thread of every loop. Any thread. */
+bool tsm_io_all_threads(bool (*visit)(PyThreadState* ts));
 
 TsmIoOp* tsm_io_op_new(TsmIoLoop* loop, PyObject* what, PyObject* context, enum tsm_io_kind kind, uint32_t cap);
 

@@ -82,7 +82,7 @@ loop_new(PyTypeObject* type, PyObject* Py_UNUSED(args), PyObject* Py_UNUSED(kwar
     self->taken = NULL;
     self->ts = NULL;
     self->next = NULL;
-    self->looked_at = self->probed = self->served = false;
+    self->looked_at = self->served = false;
     self->fd = self->wake_fd = -1;
     tsm_inbox_open_owner(&self->inbox);
     (void)!tsm_inbox_sleep_owner(&self->inbox);

@@ -5,8 +5,7 @@
  *                 and when, is in transom/_loop_watch.py.
  * Protocol: stack A thread must stand still to be looked at, so the world is stopped. That
  *                 lasts as long as the longest native call of any thread, so it is done
- *                 only when the thread is detached, or answered a probe (tsm_compat.h),
- *                 and no scheduler thread is known to sit in native code.
+ *                 only when none is seen in one (tsm_world.c).
  * Where tested    tests/semantics/test_loop_watch.py
  */
 #include "bind/tsm_aio.h"
@@ -78,26 +77,46 @@ tsm_io_tick(void)
     tsm_mutex_unlock(&watch_lock);
 }
 
+bool
+tsm_io_all_threads(bool (*visit)(PyThreadState* ts))
+{
+    bool yes = true;
+    tsm_mutex_lock(&watch_lock);
+    for (TsmIoLoop* loop = loops; loop != NULL; loop = loop->next) {
+        yes &= visit(loop->ts);
+    }
+    tsm_mutex_unlock(&watch_lock);
+    return yes;
+}
+
 /* ---- the stack of a blocked loop ---- */
 
-/* May the world be stopped for it? If so the thread stays until looked_at is unset. */
+static void
+end_look(TsmIoLoop* self)
+{
+    tsm_mutex_lock(&watch_lock);
+    self->looked_at = false;
+    tsm_mutex_unlock(&watch_lock);
+}
+
+/* If the world may be stopped for it the thread stays until looked_at is unset; else NULL. */
 static PyThreadState*
 begin_look(TsmIoLoop* self)
 {
-    PyThreadState* ts = NULL;
     tsm_mutex_lock(&watch_lock);
-    if (self->ts != NULL && !tsm_reds_native()) {
-        bool still = tsm_is_detached(self->ts) || (self->probed && tsm_probe_answered(self->ts));
-        self->probed = !still;
-        if (still) {
-            ts = self->ts;
-            self->looked_at = true;
-        } else {
-            tsm_probe_set(self->ts);
-        }
-    }
+    PyThreadState* ts = self->ts;
+    self->looked_at = ts != NULL;
     tsm_mutex_unlock(&watch_lock);
-    return ts;
+    bool quick = false;
+    if (ts != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        quick = tsm_world_is_quick(&self->asker);
+        Py_END_ALLOW_THREADS
+    }
+    if (!quick) {
+        end_look(self);
+    }
+    return quick ? ts : NULL;
 }
 
 static PyObject*
@@ -128,9 +147,7 @@ tsm_io_stack(PyObject* op, PyObject* Py_UNUSED(none))
         Py_RETURN_NONE;
     }
     tsm_stack_of(&stack);
-    tsm_mutex_lock(&watch_lock);
-    self->looked_at = false;
-    tsm_mutex_unlock(&watch_lock);
+    end_look(self);
     return frames_as_list(&stack);
 }
 

@@ -33,10 +33,11 @@ typedef struct tsm_bind {
     PyObject *forked_error, *not_owner, *killed, *stop, *copy_error, *queue_full;
     PyObject* make_crash; /* (exception) -> Crash */
     PyObject* report;     /* (pid, reason, info) logs one crash report */
-    PyObject* discover;   /* (code, later) -> bool: is it agent code? */
-    PyObject* demand;     /* (on) -> None: watch library code, too */
+    PyObject* discover;   /* (code) -> bool: is it agent code? */
+    PyObject* restart_events; /* () -> None: ask again where events were switched off */
+    PyObject* collection_due; /* () -> bool */
+    PyObject* collect;    /* () -> None */
     PyObject* outside;      /* () -> bool: may a thread that is no worker still send? */
-    PyObject* housekeeping; /* (None) -> None: now and then, when nothing native runs */
     PyObject *report_heap, *report_queue; /* log the end of a process over its limit */
     PyObject* check_arguments; /* (function, agent class, args, kwargs) raises TypeError */
     PyObject* call_error;   /* (call, reason) -> CallError */
@@ -211,8 +212,7 @@ int64_t tsm_limits_max(const tsm_proc_t* p);
 int64_t tsm_limits_buffers(const tsm_proc_t* p);
 
 /* ---- what sys.monitoring calls (tsm_reds.c, tsm_reclaim.c), and its type (tsm_callback.c) ---- */
-PyObject* tsm_on_start(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
-PyObject* tsm_on_jump(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
+PyObject* tsm_on_code(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
 PyObject* tsm_on_return(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
 int tsm_callbacks_init(PyObject* module);
 
@@ -224,12 +224,9 @@ PyObject* tsm_post(tsm_pid_t pid, tsm_sig_t* sig);
 /* A process that is dead acts no more on others. */
 bool tsm_caller_is_dead(void);
 extern PyMethodDef tsm_ops_methods[], tsm_names_methods[], tsm_spawn_methods[], tsm_info_methods[];
-extern PyMethodDef tsm_nodeinfo_methods[];
-extern PyMethodDef tsm_copy_methods[];
+extern PyMethodDef tsm_nodeinfo_methods[], tsm_copy_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[];
-extern PyMethodDef tsm_data_methods[];
-extern PyMethodDef tsm_replay_methods[];
-extern PyMethodDef tsm_server_methods[], tsm_anycall_methods[];
+extern PyMethodDef tsm_data_methods[], tsm_replay_methods[], tsm_server_methods[], tsm_anycall_methods[];
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
@@ -237,9 +234,16 @@ void tsm_reds_tick(uint64_t now_ns);
 bool tsm_counters_used(void); /* arrays that all change may be there */
 void tsm_reds_calm_down(void); /* no node runs: what the last one left does not count for the next */
 void tsm_key_fix_order(void);  /* no table has rows: from now on their order is the same in every program */
-bool tsm_reds_native(void); /* a worker sits in native code: stopping the world takes long */
-void tsm_reds_interrupt(tsm_worker_t* w);
-void tsm_reds_calm(tsm_worker_t* w);
+bool tsm_reds_is_agent(PyObject* code);
+/* Of processes with a plain function: does it block? What a run off the slot, just over, was like. */
+bool tsm_blocks(tsm_proc_t* p);
+void tsm_blocks_learn(tsm_worker_t* w, PyObject* body);
+typedef struct { /* zeroed: nothing is wanted */
+    uint64_t wanted_ns, asked_ns; /* since when the world shall be stopped; when it was asked last */
+} tsm_asker_t;
+bool tsm_world_is_quick(tsm_asker_t* asker);
+void tsm_world_main_thread(PyThreadState* ts);
+void tsm_reds_interrupt(tsm_worker_t* w), tsm_reds_calm(tsm_worker_t* w);
 bool tsm_reds_is_native(void); /* a thread sits in attached native code: stop no world */
 /* Budget used up (or the slot lost) in user code. false: an exception is set. */
 bool tsm_reds_slow(tsm_worker_t* w);

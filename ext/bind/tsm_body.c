@@ -289,6 +289,9 @@ run_call(tsm_worker_t* w, tsm_proc_t* p)
 {
     PyObject* result = call_body(p->body);
     tsm_user_end(w);
+    if (TSM_UNLIKELY(tsm_worker_slot(w) == NULL)) {
+        tsm_blocks_learn(w, p->body);
+    }
     if (result != NULL && PyCoro_CheckExact(result)) {
         (void)tsm_bury_term(p->body);
         p->body = result;

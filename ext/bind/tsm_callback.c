@@ -30,7 +30,7 @@ tsm_callbacks_init(PyObject* module)
     static const struct {
         const char* name;
         vectorcallfunc call;
-    } callbacks[] = {{"_on_start", tsm_on_start}, {"_on_jump", tsm_on_jump}, {"_on_return", tsm_on_return}};
+    } callbacks[] = {{"_on_code", tsm_on_code}, {"_on_return", tsm_on_return}};
     if (PyType_Ready(&Callback_Type) < 0) {
         return -1;
     }

@@ -10,6 +10,7 @@
  *   is a thread attached           tstate->state      unknown           tstate->state
  *   probe: does it run Python      bit 6, a no-op     unavailable       bit 6
  *   counts of one thread's objects ob_ref_* fields    ob_refcnt         nothing counts as private
+ *   what all share                 seen by its counts globals of functions  seen by its counts
  *   locals of a returning frame    gi_iframe words    gi_iframe words   none are found
  *   stack of another thread        frame words, with the world stopped (both)   none is found
  *   hiding bodies from collection  untracked          not done          not done
@@ -187,6 +188,23 @@ tsm_rc_is_private(PyObject* op)
     Py_ssize_t offset = Py_TYPE(op)->tp_weaklistoffset;
     return !_Py_IsImmortal(op)
            && (offset == 0 || *(PyObject**)(void*)((char*)op + offset) == NULL);
+#endif
+}
+
+/* What a search from op had better not follow, or NULLs. With a GIL everything that is not
+ * immortal looks private: the globals of a function would lead to all that lives, at the
+ * end of every process that raised something. */
+static inline void
+tsm_shared_by_all(PyObject* op, PyObject* shared[2])
+{
+    shared[0] = shared[1] = NULL;
+#ifndef Py_GIL_DISABLED
+    if (PyFunction_Check(op)) {
+        shared[0] = ((PyFunctionObject*)op)->func_globals;
+        shared[1] = ((PyFunctionObject*)op)->func_builtins;
+    }
+#else
+    (void)op;
 #endif
 }
 

@@ -147,6 +147,7 @@ static const tsm_sched_hooks_t sched_hooks = {
     .detached = detached,
     .holds = holds,
     .run = tsm_body_run,
+    .blocks = tsm_blocks,
     .release = tsm_body_release,
     .taken = tsm_reds_taken,
     .tick = tsm_reds_tick,
@@ -158,19 +159,20 @@ static const tsm_sched_hooks_t sched_hooks = {
 /* ---- start ---- */
 
 /* The interpreter keeps an array of all threads and stops the world to let it grow (at 8,
- * 16, 32 ... threads). Grow it once, before there is anything that could hold a stop up. */
+ * 16, 32 ... threads). Grow it before there is anything that could hold a stop up: to room
+ * for all workers and a few of the program's own. */
 static void
-reserve_threads(void)
+reserve_threads(uint32_t workers)
 {
-    enum { ROOM = 128 };
-    static bool done;
-    PyThreadState* made[ROOM];
-    int n = 0;
-    if (done) {
+    enum { OTHERS = 64, MOST = 1024 };
+    static uint32_t room;
+    PyThreadState* made[MOST];
+    uint32_t n = 0, wanted = workers < MOST - OTHERS ? workers + OTHERS : MOST;
+    if (wanted <= room) {
         return;
     }
-    done = true;
-    while (n < ROOM && (made[n] = PyThreadState_New(tsm_bind.interp)) != NULL) {
+    room = wanted;
+    while (n < wanted && (made[n] = PyThreadState_New(tsm_bind.interp)) != NULL) {
         n++;
     }
     while (n-- > 0) {
@@ -195,7 +197,7 @@ py_start(PyObject* Py_UNUSED(m), PyObject* args)
     if (rc == TSM_OK) {
         tsm_bind.interp = PyInterpreterState_Get();
         Py_XSETREF(tsm_bind.node_name, Py_NewRef(name));
-        reserve_threads();
+        reserve_threads(slots + max_threads);
         Py_BEGIN_ALLOW_THREADS
         rc = tsm_sched_start(slots, max_threads, &sched_hooks);
         Py_END_ALLOW_THREADS
@@ -335,9 +337,18 @@ py_stop(PyObject* Py_UNUSED(m), PyObject* args)
     return PyBool_FromLong(all_ended);
 }
 
+/* Called in the main thread. */
+static PyObject*
+py_main_thread(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    tsm_world_main_thread(PyThreadState_Get());
+    Py_RETURN_NONE;
+}
+
 static PyObject*
 py_forked(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
 {
+    tsm_world_main_thread(NULL); /* another one is it now */
     if (tsm_load_relaxed(&tsm_sched.a_running) != 0) { /* relaxed: the only thread. */
         tsm_bind.forked = true;
         tsm_store_relaxed(&tsm_sched.a_running, 0); /* relaxed: as above. */
@@ -399,8 +410,8 @@ py_setup(PyObject* Py_UNUSED(m), PyObject* dict)
         {"ProcessLimit", &b->process_limit}, {"ForkedError", &b->forked_error},
         {"NotOwner", &b->not_owner}, {"QueueFull", &b->queue_full}, {"Killed", &b->killed}, {"Stop", &b->stop},
         {"make_crash", &b->make_crash}, {"report", &b->report}, {"discover", &b->discover},
-        {"demand", &b->demand},
-        {"housekeeping", &b->housekeeping}, {"outside", &b->outside}, {"classify", &b->classify},
+        {"restart_events", &b->restart_events}, {"collection_due", &b->collection_due}, {"collect", &b->collect},
+        {"outside", &b->outside}, {"classify", &b->classify},
         {"explain_copy", &b->explain_copy}, {"move_array", &b->move_array},
         {"copyreg_table", &b->copyreg_table},
         {"own_context", &b->own_context}, {"safepoint", &b->safepoint},
@@ -476,6 +487,7 @@ PyMethodDef tsm_node_methods[] = {
     {"_start", py_start, METH_VARARGS, NULL},
     {"_stop", py_stop, METH_VARARGS, NULL},
     {"_forked", py_forked, METH_NOARGS, NULL},
+    {"_main_thread", py_main_thread, METH_NOARGS, NULL},
     {"_exit_reason", py_exit_reason, METH_NOARGS, NULL},
     {"_is_running", py_is_running, METH_NOARGS, NULL},
     {"_left_behind", py_left_behind, METH_NOARGS, NULL},

@@ -32,7 +32,8 @@
  *                 Objects of another thread (a body that moved between schedulers, arguments
  *                 copied elsewhere), with weak references, touched by other threads, of
  *                 extension types; locals of plain functions; what was garbage before the
- *                 end; circles of more than MAX_OBJECTS.
+ *                 end; circles of more than MAX_OBJECTS. With a GIL, where nothing tells
+ *                 what other threads know: circles through the globals of a function.
  * Rejected        docs/decisions/0010
  * Where tested    tests/semantics/test_reclaim.py, tests/leak
  * Source          Lins, Cyclic reference counting; CPython's gc_free_threading.c for clearing
@@ -65,6 +66,7 @@ typedef struct tsm_reclaim {
     uint32_t* index; /* open addressing, entry number + 1; twice `room` slots */
     uint32_t* work;  /* entry numbers, `room` of them */
     uint32_t work_len;
+    PyObject* shared[2]; /* scan: not to be followed */
     bool full, running;
 } reclaim_t;
 
@@ -203,7 +205,10 @@ meet(reclaim_t* r, PyObject* op)
 static int
 visit_meet(PyObject* op, void* arg)
 {
-    meet(arg, op);
+    reclaim_t* r = arg;
+    if (op != r->shared[0] && op != r->shared[1]) {
+        meet(r, op);
+    }
     return 0;
 }
 
@@ -224,6 +229,7 @@ scan(reclaim_t* r, PyObject* const* roots, size_t n)
         if (tsm_object_trylock(r->entries[i].op)) {
             r->entries[i].state |= TRAVERSED;
             PyObject* op = r->entries[i].op;
+            tsm_shared_by_all(op, r->shared);
             traverse(op, visit_meet, r);
         }
     }
@@ -581,12 +587,14 @@ tsm_reclaim_thread_end(tsm_worker_t* w)
     }
 }
 
-/* PY_RETURN of coroutine code: when the body of the process returns, its variables are
+/* PY_RETURN, of coroutines of agent code: when the body of the process returns, its variables are
  * about to go, and with them the last way to the circles in them. */
 PyObject*
-tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_t Py_UNUSED(nargsf),
-              PyObject* Py_UNUSED(kwnames))
+tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf), PyObject* Py_UNUSED(kwnames))
 {
+    if ((((PyCodeObject*)args[0])->co_flags & CO_COROUTINE) == 0 || !tsm_reds_is_agent(args[0])) {
+        return Py_NewRef(tsm_bind.s_disable);
+    }
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* p = w == NULL ? NULL : tsm_worker_proc(w);
     if (p == NULL || p->body == NULL || (p->flags & TSM_PF_COROUTINE) == 0

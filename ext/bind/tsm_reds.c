@@ -5,17 +5,18 @@
  *                 which may park it, or end it by raising Killed. src/transom/_instrument.py
  *                 decides what is agent code and switches the events on.
  * Who touches what
- *   known         read by any thread without a lock; inserting is under the lock. Entries
+ *   known         read by any thread without a lock; changing it is under the lock. Entries
  *                 are never removed and hold a reference, so a pointer is never stale
  *   demand        written by the monitor thread
- * Protocol        PY_START is on for all code. The first call of a code object asks
- *                 discover(); library code answers DISABLE (free from then on), agent code
- *                 gets local PY_START and JUMP events.
+ * Protocol        The events are on for all code while a node runs. The first event of a
+ *                 code object asks discover(); library code answers DISABLE, which switches
+ *                 off that one place and stops nobody (free from then on).
  *                 On demand: a thread that runs library Python code off its slot is found by
- *                 probes (tsm_compat.h); then JUMP is switched on globally for a second.
- *                 Whatever stops the world (switching events, collecting) waits for every
- *                 thread in attached native code, so all of it is put off while the monitor
- *                 sees one (a_native).
+ *                 probes (tsm_compat.h); then what was switched off is asked again, and
+ *                 counted for a second.
+ *                 What stops the world (asking again, collecting) waits for every thread in
+ *                 attached native code. All of it is the monitor's to do, and is put off
+ *                 until no such thread is to be seen (tsm_world.c).
  * Source          DESIGN.md, three tiers; CPython's sys.monitoring (PEP 669)
  */
 #include "bind/tsm_aio.h"
@@ -37,10 +38,15 @@ static struct {
     tsm_mutex_t lock;
     table_t* a_table; /* replaced as a whole when it grows; old ones stay for readers */
     size_t count;     /* under lock */
+    uint32_t a_rules; /* how often they were changed; what was judged before is judged anew */
     uint32_t a_demand;
+    uint32_t a_restart; /* code that was switched off counts now: ask again */
     uint32_t a_native; /* some thread sits in native code, attached; by the monitor */
-    uint64_t kept_ns;  /* monitor thread only, like the next */
-    uint64_t demand_since_ns; /* monitor thread only */
+    /* monitor thread only */
+    bool collect; /* a collection is due */
+    uint64_t kept_ns;
+    uint64_t demand_since_ns;
+    tsm_asker_t asker;
 } known;
 
 enum verdict { UNKNOWN, AGENT, LIBRARY };
@@ -72,14 +78,17 @@ known_find(PyObject* code)
     }
 }
 
-static void
-table_put(table_t* table, uintptr_t entry)
+/* Where code stands in the table, or would. Caller holds the lock. */
+static uintptr_t*
+table_place(table_t* table, uintptr_t code)
 {
-    size_t i = slot_of(entry & ~(uintptr_t)1, table->mask);
-    while (tsm_load_relaxed(&table->a_slots[i]) != 0) { /* relaxed: under the lock. */
-        i = (i + 1) & table->mask;
+    size_t i = slot_of(code, table->mask);
+    for (;; i = (i + 1) & table->mask) {
+        uintptr_t have = tsm_load_relaxed(&table->a_slots[i]); /* relaxed: under the lock. */
+        if (have == 0 || (have & ~(uintptr_t)1) == code) {
+            return &table->a_slots[i];
+        }
     }
-    tsm_store_relaxed(&table->a_slots[i], entry); /* relaxed: as in known_find. */
 }
 
 static table_t*
@@ -94,7 +103,8 @@ known_grow(table_t* old)
     for (size_t i = 0; old != NULL && i <= old->mask; i++) {
         uintptr_t entry = tsm_load_relaxed(&old->a_slots[i]); /* relaxed: under the lock. */
         if (entry != 0) {
-            table_put(table, entry);
+            /* relaxed: published with the table. */
+            tsm_store_relaxed(table_place(table, entry & ~(uintptr_t)1), entry);
         }
     }
     /* release: pairs with known_find. The old table is leaked: readers may be in it. */
@@ -102,19 +112,45 @@ known_grow(table_t* old)
     return table;
 }
 
+/* Without memory the code is asked about again at its next event. */
 static void
-known_add(PyObject* code, enum verdict verdict)
+known_set(PyObject* code, enum verdict verdict)
 {
     tsm_mutex_lock(&known.lock);
     table_t* table = tsm_load_relaxed(&known.a_table); /* relaxed: under the lock. */
     if (table == NULL || known.count * 2 > table->mask) {
         table = known_grow(table);
     }
-    if (table != NULL && known_find(code) == UNKNOWN) {
-        table_put(table, (uintptr_t)Py_NewRef(code) | (verdict == LIBRARY));
-        known.count++;
-    } /* without memory the code is asked about again at its next call */
+    if (table != NULL) {
+        uintptr_t* place = table_place(table, (uintptr_t)code);
+        if (tsm_load_relaxed(place) == 0) { /* relaxed: under the lock. */
+            Py_INCREF(code);
+            known.count++;
+        }
+        tsm_store_relaxed(place, (uintptr_t)code | (verdict == LIBRARY)); /* relaxed: as in known_find. */
+    }
     tsm_mutex_unlock(&known.lock);
+}
+
+/* Asks what code is and keeps the answer; UNKNOWN with an exception. */
+static enum verdict
+judge(PyObject* code)
+{
+    for (;;) {
+        /* acquire: pairs with py_judge_anew: the rules asked are as new as this at least. */
+        uint32_t rules = tsm_load_acquire(&known.a_rules);
+        PyObject* answer = PyObject_CallOneArg(tsm_bind.discover, code);
+        if (answer == NULL) {
+            return UNKNOWN;
+        }
+        enum verdict verdict = answer == Py_True ? AGENT : LIBRARY;
+        Py_DECREF(answer);
+        known_set(code, verdict);
+        /* sc: after the verdict was kept; py_judge_anew changes this, then reads them. */
+        if (tsm_load_sc(&known.a_rules) == rules) {
+            return verdict;
+        }
+    }
 }
 
 /* ---- the callbacks ---- */
@@ -168,70 +204,72 @@ count_one(tsm_worker_t* w)
     return Py_None; /* immortal */
 }
 
+/* PY_START and JUMP. */
 PyObject*
-tsm_on_jump(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_t Py_UNUSED(nargsf),
-            PyObject* Py_UNUSED(kwnames))
+tsm_on_code(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf), PyObject* Py_UNUSED(kwnames))
 {
-    return count_one(tsm_self);
-}
-
-static PyObject*
-discover(PyObject* code)
-{
-    /* relaxed: a mode. While it is set, switching events on is put off. */
-    PyObject* later = tsm_load_relaxed(&known.a_native) != 0 ? Py_True : Py_False;
-    PyObject* answer = PyObject_CallFunctionObjArgs(tsm_bind.discover, code, later, NULL);
-    if (answer == NULL) {
+    enum verdict verdict = known_find(args[0]);
+    if (TSM_UNLIKELY(verdict == UNKNOWN) && (verdict = judge(args[0])) == UNKNOWN) {
         return NULL;
     }
-    bool agent = answer == Py_True;
-    Py_DECREF(answer);
-    known_add(code, agent ? AGENT : LIBRARY);
-    return agent ? count_one(tsm_self) : Py_NewRef(tsm_bind.s_disable);
-}
-
-PyObject*
-tsm_on_start(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf),
-             PyObject* Py_UNUSED(kwnames))
-{
-    switch (known_find(args[0])) {
-    case AGENT:
+    if (TSM_LIKELY(verdict == AGENT) || tsm_load_relaxed(&known.a_demand) != 0) { /* relaxed: a mode. */
         return count_one(tsm_self);
-    case LIBRARY:
-        if (tsm_load_relaxed(&known.a_demand) != 0) { /* relaxed: a mode, seen soon. */
-            return count_one(tsm_self);
-        }
-        return Py_NewRef(tsm_bind.s_disable);
-    case UNKNOWN:
-        break;
     }
-    return discover(args[0]);
+    return Py_NewRef(tsm_bind.s_disable);
 }
 
-/* Changes the verdict of a code object, or states it before it is asked about. */
-static PyObject*
-py_known_set(PyObject* Py_UNUSED(m), PyObject* const* args, Py_ssize_t n)
+bool
+tsm_reds_is_agent(PyObject* code)
 {
-    if (n != 2 || !PyCode_Check(args[0])) {
-        return PyErr_Format(PyExc_TypeError, "_known_set(code, agent)");
-    }
-    enum verdict verdict = args[1] == Py_True ? AGENT : LIBRARY;
-    known_add(args[0], verdict);
+    return known_find(code) == AGENT;
+}
+
+/* All code known so far; NULL with an exception. */
+static PyObject*
+known_codes(void)
+{
     tsm_mutex_lock(&known.lock);
     table_t* table = tsm_load_relaxed(&known.a_table); /* relaxed: under the lock. */
-    uintptr_t want = (uintptr_t)args[0];
-    for (size_t i = slot_of(want, table == NULL ? 0 : table->mask); table != NULL; i = (i + 1) & table->mask) {
-        uintptr_t have = tsm_load_relaxed(&table->a_slots[i]); /* relaxed: under the lock. */
-        if ((have & ~(uintptr_t)1) == want) {
-            tsm_store_relaxed(&table->a_slots[i], want | (verdict == LIBRARY)); /* relaxed: as in known_find. */
-            break;
-        }
-        if (have == 0) {
-            break;
+    tsm_mutex_unlock(&known.lock);
+    PyObject* codes = PyList_New(0);
+    for (size_t i = 0; codes != NULL && table != NULL && i <= table->mask; i++) {
+        uintptr_t entry = tsm_load_relaxed(&table->a_slots[i]) & ~(uintptr_t)1; /* relaxed: as in known_find. */
+        if (entry != 0 && PyList_Append(codes, (PyObject*)entry) < 0) {
+            Py_CLEAR(codes);
         }
     }
-    tsm_mutex_unlock(&known.lock);
-    Py_RETURN_NONE;
+    return codes;
+}
+
+/* _restart_due() -> bool: events that are switched off have to be asked again. Takes the request. */
+static PyObject*
+py_restart_due(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    return PyBool_FromLong(tsm_swap_relaxed(&known.a_restart, 0) != 0); /* relaxed: a request. */
+}
+
+/* _judge_anew() -> bool: the rules have changed. What counts no longer is switched off at its next event; what counts
+ * from now on has to be asked again: by the monitor when that is quick, or by who starts the next node; or by the
+ * caller (True), in a deterministic run, which leaves nothing to the clock. */
+static PyObject*
+py_judge_anew(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    (void)tsm_add_sc(&known.a_rules, 1); /* sc: before the verdicts are read; see judge. */
+    PyObject* codes = known_codes();
+    for (Py_ssize_t i = 0; codes != NULL && i < PyList_GET_SIZE(codes); i++) {
+        PyObject* code = PyList_GET_ITEM(codes, i);
+        enum verdict before = known_find(code), after = judge(code);
+        if (after == UNKNOWN) {
+            Py_CLEAR(codes);
+        } else if (before == LIBRARY && after == AGENT) {
+            tsm_store_relaxed(&known.a_restart, 1); /* relaxed: a request. */
+        }
+    }
+    if (codes == NULL) {
+        return NULL;
+    }
+    Py_DECREF(codes);
+    return tsm_det.on != 0 ? py_restart_due(NULL, NULL) : Py_NewRef(Py_False);
 }
 
 /* ---- on demand: library code ---- */
@@ -259,25 +297,44 @@ tsm_reds_is_native(void)
     return tsm_load_relaxed(&known.a_native) != 0; /* relaxed: a mode. */
 }
 
-/* Runs something attached on the monitor thread. */
-static void
-call_python(PyObject* fn, PyObject* arg)
+/* Runs something attached on the monitor thread. True: it said yes. */
+static bool
+call_python(PyObject* fn)
 {
     PyGILState_STATE state = PyGILState_Ensure();
-    PyObject* done = PyObject_CallOneArg(fn, arg);
-    if (done == NULL) {
+    PyObject* answer = PyObject_CallNoArgs(fn);
+    if (answer == NULL) {
         PyErr_WriteUnraisable(fn);
     }
-    Py_XDECREF(done);
+    bool yes = answer == Py_True;
+    Py_XDECREF(answer);
     PyGILState_Release(state);
+    return yes;
 }
 
+/* All that stops the world, at a moment when that is quick. */
 static void
-set_demand(bool on, uint64_t now_ns)
+stop_world(bool demand, uint64_t now_ns)
 {
-    tsm_store_relaxed(&known.a_demand, on); /* relaxed: a mode, seen soon. */
-    known.demand_since_ns = now_ns;
-    call_python(tsm_bind.demand, on ? Py_True : Py_False);
+    bool restart = demand || tsm_load_relaxed(&known.a_restart) != 0; /* relaxed: a request. */
+    if (!(restart || known.collect)) {
+        known.asker = (tsm_asker_t){0};
+        return;
+    }
+    if (!tsm_world_is_quick(&known.asker)) {
+        return;
+    }
+    if (restart) {
+        known.demand_since_ns = now_ns;
+        tsm_store_relaxed(&known.a_restart, 0); /* relaxed: a request. */
+        if (demand) {
+            tsm_store_relaxed(&known.a_demand, 1); /* relaxed: a mode. */
+        }
+        (void)call_python(tsm_bind.restart_events);
+    } else {
+        known.collect = false;
+        (void)call_python(tsm_bind.collect);
+    }
 }
 
 /* What does a worker do that is off its slot? A verdict needs a probe set in this very run
@@ -308,12 +365,6 @@ look_at(tsm_worker_t* w)
 }
 
 /* Monitor thread, detached. */
-bool
-tsm_reds_native(void)
-{
-    return tsm_load_relaxed(&known.a_native); /* relaxed: a mode, seen soon. */
-}
-
 void
 tsm_reds_tick(uint64_t now_ns)
 {
@@ -328,18 +379,16 @@ tsm_reds_tick(uint64_t now_ns)
         native |= sight == IN_NATIVE;
     }
     tsm_store_relaxed(&known.a_native, native); /* relaxed: a mode, seen soon. */
-    if (native) {
-        return; /* whatever stops the world would wait for it */
-    }
     bool demand = tsm_load_relaxed(&known.a_demand) != 0; /* relaxed: our own write. */
-    if (python && !demand) {
-        set_demand(true, now_ns);
-    } else if (demand && !python && now_ns - known.demand_since_ns > DEMAND_NS) {
-        set_demand(false, now_ns);
+    if (demand && !python && now_ns - known.demand_since_ns > DEMAND_NS) {
+        tsm_store_relaxed(&known.a_demand, 0); /* relaxed: a mode; what has an event now is switched off. */
     }
     if (now_ns - known.kept_ns > HOUSEKEEPING_NS) {
         known.kept_ns = now_ns;
-        call_python(tsm_bind.housekeeping, Py_None);
+        known.collect = call_python(tsm_bind.collection_due);
+    }
+    if (!native) {
+        stop_world(python && !demand, now_ns);
     }
 }
 
@@ -347,12 +396,12 @@ void
 tsm_reds_calm_down(void)
 {
     tsm_store_relaxed(&known.a_native, 0); /* relaxed: no node runs. */
-    if (tsm_load_relaxed(&known.a_demand) != 0) { /* relaxed: as above. */
-        set_demand(false, 0);
-    }
+    tsm_store_relaxed(&known.a_demand, 0); /* relaxed: as above. */
+    known.collect = false;
 }
 
 PyMethodDef tsm_reds_methods[] = {
-    {"_known_set", (PyCFunction)(void (*)(void))py_known_set, METH_FASTCALL, NULL},
+    {"_judge_anew", py_judge_anew, METH_NOARGS, NULL},
+    {"_restart_due", py_restart_due, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -11,6 +11,7 @@
 #define TSM_STUCK_NS 10000000 /* tier 3: so long in native code costs the slot */
 #define TSM_DET_STUCK_NS 2000000000 /* the same in a deterministic run, which it spoils */
 #define TSM_DET_NAP_NS 2000000 /* deterministic run: how often it looks at threads outside */
+#define TSM_ASLEEP_NS 3000000 /* the same in a call that blocks and uses no processor */
 #define TSM_URGENT_NS 4000000  /* the same when a signal may end its process */
 #define TSM_STUCK_MAX_NS 30000000 /* so long asleep with the interpreter attached: the same */
 #define TSM_TICK_NS 2000000   /* monitor period while anything runs */

@@ -78,10 +78,15 @@ is_stuck(tsm_slot_t* slot, tsm_worker_t* w, uint64_t stuck_ns, uint64_t limit_ns
     if (slot->seen_cpu_ns == 0) {
         slot->seen_cpu_ns = cpu_ns;
     }
+    uint64_t used_ns = cpu_ns - slot->seen_cpu_ns;
+    bool detached = tsm_sched.hooks.detached(w);
+    if (detached && stuck_ns >= TSM_ASLEEP_NS && used_ns < stuck_ns / 8 && limit_ns <= TSM_STUCK_NS) {
+        return true;
+    }
     if (stuck_ns < limit_ns) {
         return false;
     }
-    if (tsm_sched.hooks.detached(w) || cpu_ns - slot->seen_cpu_ns >= limit_ns / 2) {
+    if (detached || used_ns >= limit_ns / 2) {
         return true;
     }
     /* relaxed: fixed before the worker took its first slot. */

@@ -222,7 +222,9 @@ static void
 hand_over(tsm_slot_t* slot, tsm_worker_t* to, tsm_proc_t* next)
 {
     if (next != NULL && (next->flags & TSM_PF_NATIVE) != 0) {
-        tsm_run_offslot(next);
+        if (!tsm_run_offslot(next)) {
+            tsm_enqueue(NULL, next);
+        }
         next = NULL;
     }
     tsm_give_slot(slot, to, next);
@@ -413,6 +415,7 @@ tsm_user_begin_slow(tsm_worker_t* w)
 {
     occupied(w, TSM_OCC_BLOCKED);
     w->user_since_ns = tsm_now_ns();
+    w->user_cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
     tsm_op_end(w);
 }
 
@@ -424,25 +427,24 @@ tsm_user_end_slow(tsm_worker_t* w)
 }
 
 /* p is known to sit in native code: give it leave to run without a slot. Caller owns p
- * and keeps its slot. */
-void
+ * and keeps its slot. False: there is no thread, it takes a slot after all. */
+bool
 tsm_run_offslot(tsm_proc_t* p)
 {
     tsm_worker_t* keeper = tsm_load_relaxed(&p->a_worker); /* relaxed: we own p. */
     if (keeper == NULL) {
         keeper = tsm_token_try(p) ? tsm_pool_take() : NULL;
         if (keeper == NULL) {
-            p->flags &= ~(uint32_t)TSM_PF_NATIVE; /* no thread: it takes a slot after all */
-            tsm_enqueue(NULL, p);
-            return;
+            p->flags &= ~(uint32_t)TSM_PF_NATIVE;
+            return false;
         }
         keeper->next = p;
     }
     (void)tsm_add_relaxed(&tsm_sched.a_offslot_runs, 1); /* relaxed: a statistic. */
-    keeper->user_since_ns = tsm_now_ns();
     /* release: pairs with tsm_wait_slot. */
     tsm_store_release(&keeper->a_offslot, 1);
     tsm_event_set(&keeper->event);
+    return true;
 }
 
 /* Inside the runtime. After it others may act for the process (BLOCKED). */
@@ -564,6 +566,7 @@ tsm_retake(tsm_slot_t* slot)
     occupied(w, TSM_OCC_BLOCKED);
     if (p != NULL) {
         w->user_since_ns = tsm_now_ns();
+        w->user_cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
         tsm_token_force(p);
         p->flags |= tsm_det.on == 0 ? (uint32_t)TSM_PF_NATIVE : 0; /* a deterministic run has one runner */
         p->quick_runs = 0;

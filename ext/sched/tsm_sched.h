@@ -46,6 +46,7 @@ struct tsm_worker {
     uint32_t a_in_rt; /* 1: inside the runtime, the slot cannot be taken */
     tsm_proc_t* next; /* to be run first; set by the giver before the event */
     uint64_t user_since_ns; /* off the slot: when the native run began */
+    uint64_t user_cpu_ns;   /* the same: processor time of the thread then */
     uint16_t yield_wanted;
     uint32_t ticket; /* deterministic run: the place kept for its process; see tsm_det.h */
     void* py; /* the binding's per-thread state */
@@ -82,6 +83,8 @@ typedef struct tsm_sched_hooks {
     bool (*holds)(tsm_worker_t* w);     /* any, under w->lock: must who stops the world wait for it? */
     /* attached, inside the runtime; the body runs between tsm_user_begin and _end */
     enum tsm_run (*run)(tsm_worker_t* w, tsm_proc_t* p);
+    /* attached: does p, which has not begun, run what blocks mostly? */
+    bool (*blocks)(tsm_proc_t* p);
     /* attached: drops what the binding keeps in p */
     void (*release)(tsm_proc_t* p);
     /* monitor thread, detached: the slot of w was taken from it */
@@ -256,7 +259,7 @@ tsm_worker_t* tsm_pool_take(void);
 void tsm_pool_put(tsm_worker_t* w);
 bool tsm_retake(tsm_slot_t* slot);
 void tsm_abandon(tsm_worker_t* w);
-void tsm_run_offslot(tsm_proc_t* p);
+bool tsm_run_offslot(tsm_proc_t* p);
 
 /* ---- tsm_monitor.c ---- */
 void tsm_monitor_main(void* arg);

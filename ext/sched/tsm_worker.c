@@ -410,6 +410,17 @@ start_threaded(tsm_proc_t* p)
     return true;
 }
 
+/* A deterministic run has one runner. */
+static bool
+starts_offslot(tsm_proc_t* p)
+{
+    if (tsm_det.on != 0 || !tsm_sched.hooks.blocks(p)) {
+        return false;
+    }
+    p->flags |= TSM_PF_NATIVE;
+    return tsm_run_offslot(p);
+}
+
 static void
 dispatch(tsm_worker_t* w, tsm_slot_t* slot, tsm_proc_t* p)
 {
@@ -418,13 +429,15 @@ dispatch(tsm_worker_t* w, tsm_slot_t* slot, tsm_proc_t* p)
     tsm_store_relaxed(&slot->a_switches, slot->a_switches + 1); /* relaxed: a statistic. */
     tsm_worker_t* keeper = tsm_load_relaxed(&p->a_worker); /* relaxed: we own p. */
     if (TSM_UNLIKELY((p->flags & TSM_PF_NATIVE) != 0)) {
-        tsm_run_offslot(p);
+        if (!tsm_run_offslot(p)) {
+            tsm_enqueue(NULL, p);
+        }
     } else if (TSM_UNLIKELY(keeper != NULL)) {
         tsm_store_relaxed(&w->a_slot, NULL); /* relaxed: own field, inside the runtime. */
         tsm_give_slot(slot, keeper, p);
     } else if (TSM_UNLIKELY((p->flags & TSM_PF_THREADED) != 0) && !start_threaded(p)) {
         tsm_token_wait(p);
-    } else {
+    } else if (TSM_LIKELY((p->flags & TSM_PF_THREADED) == 0) || !starts_offslot(p)) {
         run_here(w, p);
     }
 }
@@ -444,7 +457,8 @@ nap(tsm_worker_t* w, tsm_slot_t* slot)
     tsm_sched.hooks.detach(w);
     tsm_idle_search_begin(&tsm_sched.idle);
     idle_sleep(w, slot);
-    (void)tsm_idle_search_end(&tsm_sched.idle);
+    bool last = tsm_idle_search_end(&tsm_sched.idle);
+    (void)last; /* there is one slot: nobody else to wake */
     tsm_sched.hooks.attach(w);
 }
 

@@ -43,6 +43,7 @@ _switches = 0
 _quiet = 0
 _began = 0.0
 _by: Literal["program", "growth", "idle", "pressure"] = "program"
+_due: Literal["growth", "idle", "pressure"] | None = None  # monitor thread only
 _count: dict[str, int] = {}
 _total = 0.0
 _longest = 0.0
@@ -115,16 +116,25 @@ def _note(phase: str, info: dict[str, int]) -> None:
     _recent.append(seconds)
 
 
-def collect_when_due() -> None:
-    """Collect if the program left it to us and it is time. Runs in the monitor thread, a few times a second."""
+def _ours() -> bool:
+    """The program left collecting to the node."""
+    return _was_enabled and not gc.isenabled() and gc.get_threshold()[0] != 0
+
+
+def due() -> bool:
+    """Is it time to collect? Asked by the monitor thread, a few times a second."""
+    global _due
+    _due = _why() if _ours() else None
+    return _due is not None
+
+
+def collect() -> None:
+    """Do it. Called by the monitor thread after due(), at a moment when the world can be stopped quickly."""
     global _by
-    if not _was_enabled or gc.isenabled() or gc.get_threshold()[0] == 0:
+    if _due is None or not _ours():
         return
-    reason = _why()
-    if reason is None:
-        return
-    _by = reason
-    if reason == "pressure":
+    _by = _due
+    if _due == "pressure":
         gc.unfreeze()
     try:
         gc.collect()
@@ -218,7 +228,7 @@ def gc_info() -> dict[str, Any]:
         "p99_seconds": _quantile(ordered, 0.99),
         "p999_seconds": _quantile(ordered, 0.999),
         "recent": recent,
-        "automatic": _was_enabled and not gc.isenabled() and gc.get_threshold()[0] != 0,
+        "automatic": _ours(),
         "reclaimed": reclaim["objects"],
         "searches": reclaim["searches"],
         "left": reclaim["left"],

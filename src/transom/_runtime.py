@@ -52,12 +52,6 @@ MAX_THREADS_DEFAULT = 256
 T = TypeVar("T")
 
 
-def _housekeeping(_: None) -> None:
-    """Called by the monitor thread now and then, at moments when the world can be stopped quickly."""
-    _instrument.catch_up()
-    _gc.collect_when_due()
-
-
 _core._setup(
     {name: getattr(_errors, name) for name in dir(_errors) if isinstance(getattr(_errors, name), type)}
     | {
@@ -67,8 +61,9 @@ _core._setup(
         "report_queue": _limits.report_queue,
         "safepoint": _process.safepoint,
         "discover": _instrument.discover,
-        "demand": _instrument.demand,
-        "housekeeping": _housekeeping,
+        "restart_events": _instrument.restart,
+        "collection_due": _gc.due,
+        "collect": _gc.collect,
         "outside": _outside.may_send,
         "classify": _copying.classify,
         "explain_copy": _copying.explain,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 import transom
-from tests.support import in_node, run_node, take, until
+from tests.support import DEADLINE, in_node, run_node, take, until
 
 
 class Quick(transom.Agent):
@@ -81,3 +82,31 @@ def test_a_program_started_in_a_process_blocks_no_signal() -> None:
         return done.stdout.split()
 
     assert run_node(start) == ["SigBlk:", "0" * 16]
+
+
+@in_node(schedulers=2)
+async def test_a_function_that_blocks_is_known_for_it() -> None:
+    """Its next processes start off the slot, and on it again when it has been quick for a while."""
+    me = transom.current_pid()
+
+    def tool(seconds: float) -> None:
+        if seconds:
+            time.sleep(seconds)
+        me.send("done")
+
+    async def offslot(times: int, seconds: float) -> int:
+        """How many of so many processes at once ran without a slot."""
+        before = transom.node_info()["offslot_runs"]
+        for _ in range(times):
+            transom.spawn(tool, seconds)
+        for _ in range(times):
+            assert await take() == "done"
+        return int(transom.node_info()["offslot_runs"] - before)
+
+    end = time.monotonic() + DEADLINE
+    while await offslot(20, 0.02) < 20:  # the first ones have their slots taken
+        assert time.monotonic() < end
+    assert await offslot(50, 0.005) == 50
+    while await offslot(1, 0) > 0:
+        assert time.monotonic() < end
+    assert await offslot(20, 0) == 0

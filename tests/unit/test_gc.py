@@ -14,7 +14,7 @@ from transom import _gc  # type: ignore[attr-defined, unused-ignore]
 
 
 class World:
-    """What collect_when_due looks at, made up."""
+    """What due looks at, made up."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.containers = self.switches = self.processes = 0
@@ -51,12 +51,14 @@ class World:
     def busy(self, looks: int = 1) -> list[str]:
         for _ in range(looks):
             self.switches += 10_000
-            _gc.collect_when_due()
+            if _gc.due():
+                _gc.collect()
         return self.collected
 
     def idle(self, looks: int) -> list[str]:
         for _ in range(looks):
-            _gc.collect_when_due()
+            if _gc.due():
+                _gc.collect()
         return self.collected
 
 

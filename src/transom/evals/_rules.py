@@ -55,9 +55,8 @@ def matches(pattern: str | re.Pattern[str], *, whole: bool = False) -> Check:
     Args:
         pattern: As for ``re``. In a suite a slow one fails its own case, at that case's timeout, and the others go on;
             the match itself cannot be interrupted: its OS thread goes on at it until it is done (one of the node's
-            ``max_threads``, a core's time), and the suite's end waits up to five seconds for it. Known defect: when
-            another process calls a function for the first time in the match's first 10 ms, all wait for the match. In
-            a test without a suite it blocks the test.
+            ``max_threads``, a core's time), and the suite's end waits up to five seconds for it. In a test without a
+            suite it blocks the test.
         whole: It must match the whole text.
 
     Raises:

@@ -1,8 +1,8 @@
 """Searching schedules: one test run under many of them.
 
 A deterministic run (transom/_replay.py) is a list of choices. Random and priority-based search take a seed a run;
-exhaustive search goes depth-first through all lists with a bounded number of interruptions, and does not branch in a
-state it has been in before. A list that fails is shrunk: ever more of its choices become 0 (whoever was ready first runs,
+exhaustive search goes through all lists with a bounded number of interruptions, the plainest first, and does not branch
+in a state it has been in before. A list that fails is shrunk: ever more of its choices become 0 (whoever was ready first runs,
 and is not interrupted) while the run still fails in the same way.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,32 +116,60 @@ def _shrunk(subject: _Subject, choices: list[int], error: BaseException) -> tupl
     return _replay.text_of(best), best_error
 
 
+@dataclass
+class _Branch:
+    """What else could have been chosen, the choices before it being the same."""
+
+    chosen: list[int]  # by the run in which it was met; shared by all its branches
+    at: int
+    way: int  # the next to be tried
+    ways: int
+
+
 class _Tree:
-    """Exhaustive search, depth-first: the last choice that has another way takes it."""
+    """Exhaustive search: of all schedules not tried yet the plainest.
+
+    That is the one with the fewest interruptions; of these the one with the fewest choices other than 0 (whoever was ready
+    first runs). Most bugs take one interruption and a few odd choices, at any place of the run; going depth-first would
+    try all that can come of its last choices first.
+    """
 
     def __init__(self, prune: bool) -> None:
         self.prune = prune
         self.seen: set[int] = set()
-        self.ways: list[int] = []  # how many each choice of the last script had when it was first met
+        self._branches: dict[tuple[int, int], deque[_Branch]] = {}  # by interruptions and choices other than 0
+        self._cost = (0, 0)  # of the last script
+        self._length = 0
 
     def next(self, choices: list[tuple[int, int, int, int]]) -> list[int] | None:
-        """The next script, after a run that made these choices; None: all are done.
-
-        Only a turn that was not interrupted tells how many places there are to interrupt it.
-        """
-        for at in range(len(self.ways), len(choices)):
-            state = choices[at][3]
+        """The next script, after a run that made these choices; None: all are done."""
+        chosen = [choice[1] for choice in choices]
+        interruptions, odd = self._cost
+        for at in range(self._length, len(choices)):
+            ways, _, is_slice, state = choices[at]
             if self.prune and state in self.seen:
                 break  # what can come of it is tried where it was met first
             if state:
                 self.seen.add(state)
-            self.ways.append(choices[at][0])
-        for at in range(min(len(self.ways), len(choices)) - 1, -1, -1):
-            chosen = choices[at][1]
-            if chosen + 1 < self.ways[at]:
-                del self.ways[at + 1 :]
-                return [*(choice[1] for choice in choices[:at]), chosen + 1]
-        return None
+            if ways > 1:
+                cost = (interruptions + bool(is_slice), odd + 1)
+                self._branches.setdefault(cost, deque()).append(_Branch(chosen, at, 1, ways))
+        return self._plainest()
+
+    def _plainest(self) -> list[int] | None:
+        if not self._branches:
+            return None
+        self._cost = min(self._branches)
+        branches = self._branches[self._cost]
+        branch = branches[0]
+        script = [*branch.chosen[: branch.at], branch.way]
+        branch.way += 1
+        if branch.way == branch.ways:
+            branches.popleft()
+            if not branches:
+                del self._branches[self._cost]
+        self._length = len(script)
+        return script
 
 
 def _randomly(subject: _Subject, first_seed: int) -> Iterator[tuple[_replay.Replay, Any]]:
@@ -189,7 +218,7 @@ def explore(
         schedules: How many at most, at least 1.
         strategy: ``"random"``: one seed after another. ``"pct"``: processes have priorities, and a few times in a run
             whoever runs gets the lowest; finds what takes few steps in an odd order, in long runs too.
-            ``"exhaustive"``: all there are, for small tests.
+            ``"exhaustive"``: all there are, for small tests; the fewest interruptions and odd choices first.
         max_preemptions: How often running code may be interrupted in one run, >= 0. Default: any number; in exhaustive
             search 0, for there each interruption multiplies the schedules.
         seed: The first seed of random and priority-based search.
