@@ -117,7 +117,11 @@ kind_of_object(PyObject* op)
     if (!PyObject_IS_GC(op) || !tsm_rc_is_private(op) || !PyObject_GC_IsTracked(op)) {
         return LEAF;
     }
-    return kind_of(Py_TYPE(op));
+    PyTypeObject* t = Py_TYPE(op);
+    if ((t == &PyCoro_Type || t == &PyGen_Type || t == &PyAsyncGen_Type) && tsm_generator_borrows(op)) {
+        return LEAF;
+    }
+    return kind_of(t);
 }
 
 /* ---- the table of objects met ---- */
@@ -594,9 +598,9 @@ tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_
         return Py_None; /* immortal */
     }
     Py_ssize_t count_of_locals;
-    PyObject** locals = tsm_coro_locals(p->body, &count_of_locals);
+    void** locals = tsm_coro_locals(p->body, &count_of_locals);
     for (Py_ssize_t i = 0; i < count_of_locals; i++) {
-        tsm_reclaim_hold(w, locals[i]);
+        tsm_reclaim_hold(w, tsm_frame_value(locals[i]));
     }
     return Py_None;
 }

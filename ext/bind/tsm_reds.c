@@ -175,6 +175,19 @@ tsm_on_jump(PyObject* Py_UNUSED(self), PyObject* const* Py_UNUSED(args), size_t 
     return count_one(tsm_self);
 }
 
+/* Library code, from now on free of events. Where that stops the world it is left to a
+ * later call, unless a worker asks and no thread is known to be in native code: the monitor
+ * least of all may wait for one. */
+static PyObject*
+disable(void)
+{
+    /* relaxed: a mode. */
+    if (TSM_DISABLE_STOPS_WORLD && (tsm_self == NULL || tsm_load_relaxed(&known.a_native) != 0)) {
+        return Py_None; /* immortal */
+    }
+    return Py_NewRef(tsm_bind.s_disable);
+}
+
 static PyObject*
 discover(PyObject* code)
 {
@@ -187,7 +200,7 @@ discover(PyObject* code)
     bool agent = answer == Py_True;
     Py_DECREF(answer);
     known_add(code, agent ? AGENT : LIBRARY);
-    return agent ? count_one(tsm_self) : Py_NewRef(tsm_bind.s_disable);
+    return agent ? count_one(tsm_self) : disable();
 }
 
 PyObject*
@@ -201,7 +214,7 @@ tsm_on_start(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(
         if (tsm_load_relaxed(&known.a_demand) != 0) { /* relaxed: a mode, seen soon. */
             return count_one(tsm_self);
         }
-        return Py_NewRef(tsm_bind.s_disable);
+        return disable();
     case UNKNOWN:
         break;
     }

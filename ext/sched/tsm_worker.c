@@ -444,7 +444,8 @@ nap(tsm_worker_t* w, tsm_slot_t* slot)
     tsm_sched.hooks.detach(w);
     tsm_idle_search_begin(&tsm_sched.idle);
     idle_sleep(w, slot);
-    (void)tsm_idle_search_end(&tsm_sched.idle);
+    bool last = tsm_idle_search_end(&tsm_sched.idle);
+    (void)last; /* there is only this one */
     tsm_sched.hooks.attach(w);
 }
 
