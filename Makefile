@@ -5,6 +5,7 @@
 # package into it and then do their job.  What scripts/ holds is the long form of what stands here.
 #
 # Variables: TRANSOM_PYTHON   the interpreter to use instead of looking for one
+#            TRANSOM_VENV     the folder of the environment (.venv), to keep those of several interpreters
 #            TRANSOM_BUILD    release (default), debug, asan, tsan: how the extension is compiled (setup.py)
 #            ARGS             further arguments for demo, bench and pytest
 
@@ -15,8 +16,11 @@ SHELL = /bin/sh
 TRANSOM_BUILD ?= release
 export TRANSOM_BUILD
 
-PY := .venv/bin/python
-INSTALLED := .venv/.installed-$(TRANSOM_BUILD)
+TRANSOM_VENV ?= .venv
+export TRANSOM_VENV
+
+PY := $(TRANSOM_VENV)/bin/python
+INSTALLED := $(TRANSOM_VENV)/.installed-$(TRANSOM_BUILD)
 # Folders are in the list, too: their time changes when a file is removed.
 SOURCES := setup.py pyproject.toml $(shell find src ext ! -name '*.pyc' ! -name __pycache__ ! -name '*.egg-info' \
              ! -path '*.egg-info/*' 2>/dev/null)
@@ -80,6 +84,16 @@ wheel: setup  ## sdist, the wheel built from it, repaired and tried in an empty 
 gil-test: setup  ## the Python suite on a CPython with the GIL, where one is found
 	sh scripts/gil-test.sh $(ARGS)
 
+# The second version that is tested. Other commands for it:
+#     export TRANSOM_PYTHON=$(sh scripts/build-python.sh 3.14) TRANSOM_VENV=.venv-3.14; make bench
+NEXT ?= 3.14
+
+.PHONY: next-test
+next-test:  ## the Python suite on free-threaded CPython 3.14 (built once), in an environment of its own
+	python=$$(sh scripts/build-python.sh $(NEXT)) && \
+	    TRANSOM_PYTHON=$$python $(MAKE) -s --no-print-directory TRANSOM_VENV=.venv-$(NEXT) build
+	.venv-$(NEXT)/bin/python -m pytest $(ARGS)
+
 .PHONY: soak
 soak: build  ## the stress tests for a long time (SECONDS=600 each), the races under 100 seeds, before a release
 	TRANSOM_TEST_SEEDS=$$(seq -s, 1 100) TRANSOM_TEST_SCALE=0.02 $(PY) -m pytest -q -m race --timeout 0 $(ARGS)
@@ -88,7 +102,7 @@ soak: build  ## the stress tests for a long time (SECONDS=600 each), the races u
 .PHONY: clean
 clean:  ## remove what was built; .venv and the interpreter in the cache stay
 	rm -rf build dist wheelhouse src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
-	rm -f .venv/.installed-*
+	rm -f .venv*/.installed-*
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 .PHONY: distclean

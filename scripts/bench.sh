@@ -3,6 +3,7 @@
 # named and left out; it never fails the run.  Arguments go to `python -m benchmarks`.
 set -eu
 cd "$(dirname "$0")/.."
+venv=${TRANSOM_VENV:-.venv}
 
 if ! command -v erl >/dev/null; then
     if [ "$(id -u)" = 0 ] && [ -z "${TRANSOM_NO_APT:-}" ] && command -v apt-get >/dev/null; then
@@ -14,7 +15,7 @@ if ! command -v erl >/dev/null; then
     fi
 fi
 if [ -f benchmarks/requirements.txt ]; then
-    .venv/bin/python -m pip --disable-pip-version-check install -q --prefer-binary -r benchmarks/requirements.txt \
-        2> .venv/bench.log || echo "bench: some Python peers are missing (see .venv/bench.log)"
+    "$venv/bin/python" -m pip --disable-pip-version-check install -q --prefer-binary -r benchmarks/requirements.txt \
+        2> "$venv/bench.log" || echo "bench: some Python peers are missing (see $venv/bench.log)"
 fi
-exec .venv/bin/python -m benchmarks "$@"
+exec "$venv/bin/python" -m benchmarks "$@"

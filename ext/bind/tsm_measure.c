@@ -276,15 +276,13 @@ text_of(PyObject* str)
 }
 
 #ifdef TSM_HAVE_FRAMES
-/* Is what the frame's stack holds unknown? */
-static bool
+static void
 frame_roots(walk_t* walk, tsm_measured_t* out, tsm_inner_frame_t* frame)
 {
-    PyCodeObject* code = (PyCodeObject*)frame->f_executable;
-    bool native;
-    int values = tsm_frame_values(frame, &native);
+    PyCodeObject* code = tsm_frame_code(frame);
+    int values = tsm_frame_values(frame);
     for (int i = 0; i < values; i++) {
-        PyObject* value = frame->localsplus[i];
+        PyObject* value = tsm_frame_at(frame, i);
         char name[TSM_HOLDER_NAME];
         if (value == NULL || belongs_to_program(value)) {
             continue;
@@ -300,7 +298,6 @@ frame_roots(walk_t* walk, tsm_measured_t* out, tsm_inner_frame_t* frame)
             root(walk, out, value, name);
         }
     }
-    return native;
 }
 
 static void
@@ -308,9 +305,10 @@ stack_roots(walk_t* walk, tsm_measured_t* out)
 {
     tsm_inner_frame_t* frame = tsm_frame_first();
     for (int i = 0; frame != NULL && i < FRAMES; i++) {
-        bool native = frame_roots(walk, out, frame);
-        out->native |= native && i > 0; /* the innermost called us */
-        frame = tsm_frame_back(frame);
+        bool native;
+        frame_roots(walk, out, frame);
+        frame = tsm_frame_back(frame, &native);
+        out->native |= native && frame != NULL;
     }
 }
 
@@ -323,10 +321,9 @@ coroutine_roots(walk_t* walk, tsm_measured_t* out, PyObject* coro)
         if (frame == NULL) {
             return;
         }
-        bool native;
-        (void)frame_roots(walk, out, frame);
-        int values = tsm_frame_values(frame, &native);
-        coro = values > 0 ? frame->localsplus[values - 1] : NULL;
+        frame_roots(walk, out, frame);
+        int values = tsm_frame_values(frame);
+        coro = values > 0 ? tsm_frame_at(frame, values - 1) : NULL;
     }
 }
 #else

@@ -119,7 +119,11 @@ kind_of_object(PyObject* op)
     if (!PyObject_IS_GC(op) || !tsm_rc_is_private(op) || !PyObject_GC_IsTracked(op)) {
         return LEAF;
     }
-    return kind_of(Py_TYPE(op));
+    PyTypeObject* t = Py_TYPE(op);
+    if ((t == &PyCoro_Type || t == &PyGen_Type || t == &PyAsyncGen_Type) && tsm_generator_borrows(op)) {
+        return LEAF;
+    }
+    return kind_of(t);
 }
 
 /* ---- the table of objects met ---- */
@@ -593,7 +597,7 @@ PyObject*
 tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf), PyObject* Py_UNUSED(kwnames))
 {
     if ((((PyCodeObject*)args[0])->co_flags & CO_COROUTINE) == 0 || !tsm_reds_is_agent(args[0])) {
-        return Py_NewRef(tsm_bind.s_disable);
+        return tsm_disable_here();
     }
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* p = w == NULL ? NULL : tsm_worker_proc(w);
@@ -602,9 +606,9 @@ tsm_on_return(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED
         return Py_None; /* immortal */
     }
     Py_ssize_t count_of_locals;
-    PyObject** locals = tsm_coro_locals(p->body, &count_of_locals);
+    void** locals = tsm_coro_locals(p->body, &count_of_locals);
     for (Py_ssize_t i = 0; i < count_of_locals; i++) {
-        tsm_reclaim_hold(w, locals[i]);
+        tsm_reclaim_hold(w, tsm_frame_value(locals[i]));
     }
     return Py_None;
 }

@@ -204,6 +204,19 @@ count_one(tsm_worker_t* w)
     return Py_None; /* immortal */
 }
 
+/* Library code, free of this event from now on. Where saying so stops the world it is left to a
+ * later time, unless a worker asks and no thread is known to be in native code: the monitor
+ * least of all may wait for one. */
+PyObject*
+tsm_disable_here(void)
+{
+    /* relaxed: a mode. */
+    if (TSM_DISABLE_STOPS_WORLD && (tsm_self == NULL || tsm_load_relaxed(&known.a_native) != 0)) {
+        return Py_None; /* immortal */
+    }
+    return Py_NewRef(tsm_bind.s_disable);
+}
+
 /* PY_START and JUMP. */
 PyObject*
 tsm_on_code(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(nargsf), PyObject* Py_UNUSED(kwnames))
@@ -215,7 +228,7 @@ tsm_on_code(PyObject* Py_UNUSED(self), PyObject* const* args, size_t Py_UNUSED(n
     if (TSM_LIKELY(verdict == AGENT) || tsm_load_relaxed(&known.a_demand) != 0) { /* relaxed: a mode. */
         return count_one(tsm_self);
     }
-    return Py_NewRef(tsm_bind.s_disable);
+    return tsm_disable_here();
 }
 
 bool

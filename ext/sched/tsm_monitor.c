@@ -125,8 +125,10 @@ check_slot(tsm_slot_t* slot, uint64_t now_ns)
     uint64_t limit_ns = repeatable ? TSM_DET_STUCK_NS : urgent ? TSM_URGENT_NS : TSM_STUCK_NS;
     bool wanted = urgent || work_waits(slot) || (mail && stuck_ns >= TSM_STUCK_MAX_NS);
     if (is_stuck(slot, w, stuck_ns, limit_ns) && wanted) {
-        /* relaxed: a count, for the report that this run cannot be repeated. */
-        (void)tsm_add_relaxed(&tsm_det.a_taken, 1);
+        if (repeatable) {
+            /* relaxed: a count, for the report that this run cannot be repeated. */
+            (void)tsm_add_relaxed(&tsm_det.a_taken, 1);
+        }
         take_slot(slot, p);
     } else if (!repeatable && stuck_ns >= TSM_STUCK_NS / 2) {
         tsm_poke_budget(w);

@@ -176,7 +176,8 @@ def _is_empty(function: Any) -> bool:
     """Is the body only ``...`` or a docstring?"""
     code = function.__code__
     constants = code.co_consts if function.__doc__ is None else code.co_consts[1:]
-    return len(code.co_code) == len(_nothing.__code__.co_code) and set(constants) <= {None}
+    instructions = code.co_code[::2] == _nothing.__code__.co_code[::2]  # whatever place None has among the constants
+    return instructions and set(constants) <= {None}
 
 
 def _nothing() -> None: ...

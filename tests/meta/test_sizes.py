@@ -16,7 +16,7 @@ PYTHON_FUNCTION_LINES = 60
 # What may be larger: "file" or "file:function" -> (limit, why it reads better in one piece).
 ALLOWED: dict[str, tuple[int, str]] = {
     "ext/proc/tsm_proc.h": (420, "all structs of a process and who may touch which field, on one page"),
-    "ext/bind/tsm_compat.h": (440, "every trick that depends on the version of CPython, in one place by its nature"),
+    "ext/bind/tsm_compat.h": (460, "every trick that depends on the version of CPython, in one place by its nature"),
     "ext/bind/tsm_table.h": (300, "all structs of a table and who may touch which field, on one page"),
     "ext/sched/tsm_sched.h": (300, "all structs of the scheduler and who may touch which field, on one page"),
 }

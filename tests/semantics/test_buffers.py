@@ -35,7 +35,8 @@ async def test_arrays_are_counted_exactly_and_given_back() -> None:
     assert info(pid, "total_heap_size") >= 8 * (100_000 + 10 + 1_000)
     send(pid, "go")
     await take("dropped".__eq__)
-    assert info(pid, "buffer_memory") == 8 * (10 + 1_000)
+    # At once, unless the process has moved: then the thread that made the array gives it back.
+    await until(lambda: info(pid, "buffer_memory") == 8 * (10 + 1_000))
     send(pid, "go")
     await all_down([ref])
     await until(lambda: transom.node_info()["buffers"] == 0)

@@ -302,6 +302,28 @@ async def test_what_a_circle_refers_to_is_only_let_go() -> None:
 
 
 @in_node(**ONE)
+async def test_what_a_generator_works_on_counts_once() -> None:
+    """3.14: what waits on the stack of a generator may be borrowed from its variables, and its visit shows it twice."""
+
+    def works_on(state: Any) -> Any:
+        return state, (yield)
+
+    async def refers() -> None:
+        one = ring(2)
+        state = Counted()
+        kept.append(state)
+        one.work = works_on(state)  # type: ignore[attr-defined]
+        next(one.work)  # type: ignore[attr-defined]
+        del state
+
+    await reason_of(spawn_monitor(refers)[1])
+    assert Counted.alive >= 1, "finalised while somebody held it"
+    kept.clear()
+    gc.collect()
+    assert Counted.alive == 0
+
+
+@in_node(**ONE)
 async def test_a_finaliser_may_resurrect() -> None:
     class Phoenix(Counted):
         def __del__(self) -> None:
