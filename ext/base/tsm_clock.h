@@ -18,19 +18,4 @@ tsm_now_ns(void)
     return (uint64_t)ts.tv_sec * TSM_NS_PER_SEC + (uint64_t)ts.tv_nsec;
 }
 
-/* Not before tsm_now_ns and at most a tick of the kernel (1 to 10 ms) behind it; a fifth of
- * its cost. */
-TSM_INLINE uint64_t
-tsm_soon_ns(void)
-{
-#ifdef CLOCK_MONOTONIC_COARSE
-    enum { TICK_NS = 10000000 };
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-    return (uint64_t)ts.tv_sec * TSM_NS_PER_SEC + (uint64_t)ts.tv_nsec + TICK_NS;
-#else
-    return tsm_now_ns();
-#endif
-}
-
 #endif

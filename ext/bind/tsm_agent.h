@@ -39,6 +39,7 @@ typedef struct {
     uint8_t state;
     bool begun;
     uint8_t a_settled; /* atomic: it is answered, or somebody else is to answer it */
+    uint8_t a_over;    /* atomic: the caller waits no more; set before its DEMONITOR is sent */
     PyObject* args[1]; /* [0] is room for self */
 } TsmCall;
 
@@ -60,6 +61,9 @@ PyObject* tsm_call_cast(PyObject* call);
 /* The answer is there, or the time is up; from the driver. */
 PyObject* tsm_watch_calls(PyObject* m, PyObject* arg);
 void tsm_call_settle(TsmCall* call); /* by the agent */
+/* The CALL with it came out of the mailbox: has its caller gone, or given up, meanwhile? Then its
+ * DEMONITOR may have come and gone, and nobody would undo a relation made now. */
+bool tsm_call_is_over(const TsmCall* call);
 bool tsm_call_ready(tsm_proc_t* p);
 bool tsm_anycall_ready(tsm_proc_t* p);
 enum tsm_run tsm_server_run(tsm_worker_t* w, tsm_proc_t* p);

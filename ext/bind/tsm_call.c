@@ -37,7 +37,7 @@ tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* 
     self->timeout_ns = timeout_ns;
     self->state = TSM_CALL_NEW;
     self->begun = false;
-    self->a_settled = 0;
+    self->a_settled = self->a_over = 0;
     self->args[0] = NULL;
     for (Py_ssize_t i = 0; i < total; i++) {
         self->args[i + 1] = Py_NewRef(args[i]);
@@ -92,6 +92,22 @@ tsm_call_settle(TsmCall* call)
 {
     /* release: pairs with call_get_open: who answers has settled before it calls back. */
     tsm_store_release(&call->a_settled, 1);
+}
+
+/* Before the DEMONITOR is pushed. */
+static void
+set_over(TsmCall* call)
+{
+    tsm_store_relaxed(&call->a_over, 1); /* relaxed: the push releases it. */
+}
+
+bool
+tsm_call_is_over(const TsmCall* call)
+{
+    tsm_proc_t* asker = tsm_ptab_get_any(call->from);
+    /* relaxed: whoever has handled the DEMONITOR has acquired it; else that is still to come. The
+     * same goes for a death, which closes the inbox before it tells anybody. */
+    return tsm_load_relaxed(&call->a_over) != 0 || asker == NULL || tsm_inbox_is_dead(&asker->inbox);
 }
 
 static void
@@ -267,6 +283,7 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
         bool cancelled;
         tsm_ptimer_disarm(p);
         p->mb_save = &p->mb_first;
+        set_over(self);
         (void)tsm_demonitor_owner(p, self->ref, true, &cancelled);
         return TIMED_OUT;
     }
@@ -565,6 +582,14 @@ call_settle(PyObject* op, PyObject* Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
+/* The caller is about to take its monitor back. */
+static PyObject*
+call_over(PyObject* op, PyObject* Py_UNUSED(none))
+{
+    set_over((TsmCall*)op);
+    Py_RETURN_NONE;
+}
+
 /* (args, kwargs): for whoever handles the call, in its process. */
 static PyObject*
 call_arguments(PyObject* op, PyObject* Py_UNUSED(none))
@@ -600,6 +625,7 @@ static PyMethodDef call_methods[] = {
     {"result", (PyCFunction)(void (*)(void))call_result, METH_VARARGS | METH_KEYWORDS, result_doc},
     {"send", call_send, METH_NOARGS, call_send_doc},
     {"_settle", call_settle, METH_NOARGS, NULL},
+    {"_over", call_over, METH_NOARGS, NULL},
     {"_arguments", call_arguments, METH_NOARGS, NULL},
     {"__copy__", call_self, METH_NOARGS, NULL},
     {"__deepcopy__", call_self, METH_O, NULL},

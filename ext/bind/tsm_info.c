@@ -62,8 +62,11 @@ get_monitored_by(tsm_proc_t* p)
 {
     PyObject* list = get_rels(p, TSM_REL_MONITORED_BY);
     for (tsm_sig_t* msg = p->mb_first; list != NULL && msg != NULL; msg = tsm_sig_next(msg)) {
-        PyObject* peer = msg->kind != TSM_SIG_CALL ? NULL : tsm_pid_object(msg->from);
-        if (msg->kind == TSM_SIG_CALL && (peer == NULL || PyList_Append(list, peer) < 0)) {
+        if (msg->kind != TSM_SIG_CALL || tsm_call_is_over(msg->term)) {
+            continue;
+        }
+        PyObject* peer = tsm_pid_object(msg->from);
+        if (peer == NULL || PyList_Append(list, peer) < 0) {
             Py_CLEAR(list);
         }
         Py_XDECREF(peer);

@@ -85,7 +85,11 @@ tsm_message_free(tsm_proc_t* p, tsm_sig_t* msg)
     if (TSM_LIKELY(msg->kind == TSM_SIG_MESSAGE)) {
         tsm_sig_free(msg);
     } else if (msg->kind == TSM_SIG_CALL) {
-        tsm_call_accept_owner(p, msg);
+        if (tsm_call_is_over(msg->term)) {
+            tsm_sig_free(msg);
+        } else {
+            tsm_call_accept_owner(p, msg);
+        }
     } else {
         msg->term = NULL; /* the tag and name still go the ordinary way */
         tsm_bury(msg);

@@ -19,6 +19,8 @@
  */
 #include "bind/tsm_start.h"
 
+#include "proc/tsm_fault.h"
+
 #include <stddef.h>
 
 typedef struct {
@@ -303,7 +305,8 @@ post_answer(tsm_worker_t* w, answer_t* answer)
         tsm_bury(answer->sig);
         return;
     }
-    if (TSM_LIKELY(tsm_call_release_owner(p, answer->sig->ref))) {
+    /* An answer that a fault may drop leaves the monitor to the one who waits. */
+    if (TSM_LIKELY(tsm_fault_count == 0) && TSM_LIKELY(tsm_call_release_owner(p, answer->sig->ref))) {
         answer->sig->flags |= TSM_SIGF_RELEASED;
     }
     (void)tsm_signal_any(answer->to, answer->sig);

@@ -89,6 +89,31 @@ rule_for_locked(tsm_pid_t to, bool alloc, uint32_t* how)
     return NULL;
 }
 
+/* False: no memory, it goes on at once. What is late takes no answer that a queue is full, and of a
+ * CALL only the message is late: that its sender watches is told now. */
+static bool
+delay(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns)
+{
+    tsm_sig_t* late = sig->kind == TSM_SIG_CALL ? tsm_sig_new(TSM_SIG_MESSAGE) : sig;
+    if (late == NULL) {
+        return false;
+    }
+    late->term = sig->term;
+    late->flags = (uint16_t)((sig->flags | TSM_SIGF_LATE) & ~TSM_SIGF_ASKS);
+    tsm_det_record_any(TSM_DET_DELAYED, 0, to, sig->term);
+    if (tsm_hooks.later(to, late, delay_ns) < 0) {
+        if (late != sig) {
+            tsm_sig_free(late);
+        }
+        return false;
+    }
+    if (late != sig) {
+        sig->term = NULL;
+        tsm_call_lost_any(to, sig);
+    }
+    return true;
+}
+
 bool
 tsm_fault_message(tsm_pid_t to, tsm_sig_t* sig)
 {
@@ -114,9 +139,7 @@ tsm_fault_message(tsm_pid_t to, tsm_sig_t* sig)
         }
         return true;
     }
-    tsm_det_record_any(TSM_DET_DELAYED, 0, to, sig->term);
-    sig->flags |= TSM_SIGF_LATE;
-    return tsm_hooks.later(to, sig, kind == TSM_FAULT_REORDER ? delay_ns * how / STEPS : delay_ns) == TSM_OK;
+    return delay(to, sig, kind == TSM_FAULT_REORDER ? delay_ns * how / STEPS : delay_ns);
 }
 
 void

@@ -156,7 +156,9 @@ uncount(tsm_pid_t to, tsm_sig_t* sig)
 void
 tsm_call_lost_any(tsm_pid_t to, tsm_sig_t* sig)
 {
-    drop_term(sig);
+    if (sig->term != NULL) {
+        drop_term(sig);
+    }
     sig->kind = TSM_SIG_MONITOR;
     sig->flags = 0;
     (void)tsm_signal_any(to, sig);
@@ -179,6 +181,9 @@ answer_for_dead(tsm_pid_t dead, tsm_sig_t* sig)
         break;
     case TSM_SIG_CALL:
         uncount(dead, sig);
+        if (TSM_UNLIKELY(tsm_det.on != 0)) {
+            tsm_det_record_any(TSM_DET_LOST, 0, dead, sig->term);
+        }
         drop_term(sig);
         sig->flags = 0;
         asker = sig->from;
@@ -244,10 +249,11 @@ tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
             tsm_hooks.ready(p);
             return TSM_OK;
         case TSM_PUSH_QUEUED:
+            if (TSM_UNLIKELY(first || kind >= TSM_SIG_EXIT)) {
+                tsm_store_relaxed(&p->a_urgent, 1); /* relaxed: after the push, see drain. */
+            }
             if (TSM_UNLIKELY(kind >= TSM_SIG_EXIT)) {
                 poke(p);
-            } else if (TSM_UNLIKELY(first)) {
-                tsm_store_relaxed(&p->a_urgent, 1); /* relaxed: after the push, see drain. */
             }
             return TSM_OK;
         case TSM_PUSH_DEAD:

@@ -3,8 +3,6 @@
 
 #include "base/tsm_clock.h"
 
-#define ROUGH_NS 1000000000u /* a wait of that length may take some milliseconds more */
-
 /* Handles may be stale: the memory of a timer stays a timer for ever. */
 enum { TSM_KIND_TIMER = 0 };
 
@@ -153,8 +151,7 @@ set_own(tsm_proc_t* p, uint64_t delay_ns)
 int
 tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
 {
-    bool rough = delay_ns >= ROUGH_NS && TSM_LIKELY(tsm_det.on == 0);
-    uint64_t now_ns = rough ? tsm_soon_ns() : tsm_time_ns();
+    uint64_t now_ns = tsm_time_ns();
     p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
     p->wake_ns = delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX;
     if (p->timer_id != 0) {

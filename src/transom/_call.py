@@ -152,6 +152,7 @@ async def _abandon(receive: Receive, calls: tuple[Call[Any], ...]) -> None:
     """Nobody waits for these answers any more."""
     for call in calls:
         if call._ref is not None:
+            call._over()
             _core.demonitor(call._ref, flush=True)
             try:
                 await receive(call._ref, timeout=0)

@@ -168,7 +168,7 @@ async def test_what_a_program_leaves_behind_is_killed_and_does_not_hold_its_end_
 
 
 @in_node()
-async def test_thousands_of_programs_of_processes_killed_at_any_moment_leave_nothing() -> None:
+async def test_programs_of_processes_killed_at_any_moment_leave_nothing() -> None:
     async def owner() -> None:
         program = await ports.open_program("cat")
         await program.send(b"x")
@@ -291,7 +291,7 @@ async def test_a_hang_after_some_pieces_for_a_time_and_the_end_is_held_up_too() 
         assert await conn.recv(timeout=DEADLINE) == b"2\n"
         with pytest.raises(PortClosed):
             await conn.recv(timeout=DEADLINE)
-        assert time.monotonic() > began
+        assert time.monotonic() - began > 0.09  # the loop's clock may be a little behind
 
 
 @in_node()

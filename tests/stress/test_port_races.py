@@ -82,7 +82,7 @@ async def test_a_port_given_on_and_on_loses_nothing_and_keeps_the_order() -> Non
                 try:
                     await message.port.controlling_process(rng.choice(mine))
                 except PortClosed:
-                    pass
+                    pass  # its last frame is here and the end has come: nobody needs to own it any more
 
     async with await ports.listen(packet=2) as listener:
         me = transom.current_pid()
