@@ -50,6 +50,14 @@ discard(tsm_ptimer_t* timer)
     tsm_free_kind(timer, TSM_KIND_TIMER);
 }
 
+/* A process that sets a timer for itself: nobody but this thread can end it meanwhile. */
+static bool
+is_own(const tsm_proc_t* p)
+{
+    tsm_worker_t* w = tsm_self;
+    return p != NULL && w != NULL && tsm_in_runtime(w) && tsm_worker_proc(w) == p;
+}
+
 int
 tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
                tsm_sig_t* sig, tsm_timer_handle_t* handle)
@@ -73,7 +81,9 @@ tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_hash,
         wake_holder(slot);
     }
     if (grouped) {
-        tsm_barrier_sc(); /* sc: armed, then is it dead? see Death in tsm_ptimer.h. */
+        if (!is_own(p)) {
+            tsm_barrier_sc(); /* sc: armed, then is it dead? see Death in tsm_ptimer.h. */
+        }
         if (!target_lives(to)) {
             uint64_t left_ns;
             (void)tsm_ptimer_cancel(handle, &left_ns); /* the handle stays, of a timer gone */

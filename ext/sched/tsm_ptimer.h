@@ -7,7 +7,8 @@
  *                 stand in the group a_timers of the process: when it dies they go at once.
  *                   setting    arms the timer in the group; fence; is the target dead?
  *                   dying      the inbox becomes DEAD; fence; is there a group?
- *                 One of the two sees the other. The timer of the process's own receive
+ *                 One of the two sees the other; who sets it for itself is both, and needs
+ *                 no fence. The timer of the process's own receive
  *                 (arm) is in no group and hangs in the wheel of the slot it runs on.
  * Source          erlang:send_after/3, cancel_timer/1 (semantics 1.7)
  */
