@@ -140,7 +140,7 @@ class Core:
         """It becomes a port of this process. Any thread, before anybody else knows it."""
         self.owner = owner
         self.warden = _core._spawn_opt(
-            False, False, None, _HIGH, False, False, self.what, 0, 0, 0, _warden, _core.share(self), owner
+            False, False, None, _HIGH, False, False, self.what, 0, 0, 0, _warden, _core.share(_Guard(self)), owner
         )
 
     def stop_active(self) -> Active:
@@ -363,8 +363,21 @@ class Core:
         }
 
 
-async def _warden(core: Core, owner: _core.Pid) -> None:
+class _Guard:
+    """What only a warden holds: goes with it, also when it is killed before its first turn, and takes the port along."""
+
+    __slots__ = ("core",)
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+
+    def __del__(self) -> None:
+        self.core.post(self.core.shut, ("EPIPE", "its process was ended"))
+
+
+async def _warden(guard: _Guard, owner: _core.Pid) -> None:
     """The port as other processes see it."""
+    core = guard.core
     ref = _core.monitor(owner)
     try:
         while True:

@@ -412,6 +412,15 @@ async def test_a_port_can_be_monitored_and_ended_like_a_process() -> None:
         assert raw.recv(1) == b""
 
 
+@in_node()
+async def test_a_port_that_is_ended_before_its_process_has_run_closes() -> None:
+    async with await ports.listen() as listener:
+        for _ in range(scaled(100)):
+            conn = await ports.connect(*listener.address)
+            transom.kill(conn)
+            await until(lambda conn=conn: conn.is_closed)
+
+
 def _write_bit_by_bit(raw: socket.socket, data: bytes) -> None:
     for at in range(0, len(data), 3):
         raw.sendall(data[at : at + 3])

@@ -192,6 +192,7 @@ def _all_sights(seed: int, prune: bool) -> tuple[set[str], int] | None:
     return set(sights), runs
 
 
+@pytest.mark.timeout(300)
 def test_pruning_leaves_out_runs_but_no_outcome() -> None:
     compared, all_runs, fewer_runs = 0, 0, 0
     for seed in range(9):
