@@ -61,6 +61,10 @@ async def main():
     await top.stop()
     for server in servers:
         await gone(server)
+    for _ in range(1000):  # the last one leaves its loop a moment after its process has ended
+        if transom.io_info()[0]["agents"] == 0:
+            break
+        await transom.sleep(0.01)
     print("servers:", len(set(servers)), "agents left:", transom.io_info()[0]["agents"])
 
 transom.run(main)
