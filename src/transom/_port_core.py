@@ -1,9 +1,11 @@
 """The loop's half of a port: who owns it, what is told to the owner, and its end.
 
 Who touches what    Everything here belongs to the loop's thread, but for `owner`, `reason`, `active` and the figures,
-                    which others may read, and the commands, which the lock guards.
-Commands            post() puts a command into a list and wakes the loop once for any number of them; ask() makes an
-                    operation (aio) that first runs what was posted before. So the commands of one process act in order.
+                    which others may read, and the commands, to which anybody may add.
+Commands            post() puts a command at the end and wakes the loop; ask() makes an operation (aio) that first
+                    runs what was posted before. So the commands of one process act in order. Neither a lock nor a
+                    flag: post() runs in finalisers, too, which may interrupt their own thread anywhere in post(),
+                    and a process may be killed there.
 The warden          A process that lives as long as the port, is its Pid, and monitors the owner. Whatever ends the owner
                     ends in a Down at the warden, which closes the port; whatever ends the warden does, too.
 The end             shut(): the port is closed for its users at once. gone(): nothing of it is left in the system.
@@ -14,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import inspect
-import threading
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ from transom import _core, _errors
 if TYPE_CHECKING:
     from transom._loop_thread import LoopThread
     from transom._port import Port
+
+_log = logging.getLogger("transom")
 
 LINGER = 5.0  # seconds that what was sent may take to leave after an orderly end
 RETRY = 0.01  # seconds until a full mailbox is tried again
@@ -63,9 +67,7 @@ class Core:
         self._gone = False
         self._waiting_gone: list[asyncio.Future[None]] = []
         self._retry: asyncio.Handle | None = None
-        self._lock = threading.Lock()  # of the next two; held for two lines, none of them users' code
-        self._commands: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
-        self._woken = False
+        self._commands: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()  # added by anybody, taken by the loop
 
     def __deepcopy__(self, memo: Any) -> Core:
         return self
@@ -100,11 +102,8 @@ class Core:
 
     def post(self, command: Callable[..., Any], *args: Any) -> None:
         """Run command(*args) on the loop soon, after what was posted before. Lost when the loop has ended."""
-        with self._lock:
-            self._commands.append((command, args))
-            woken, self._woken = self._woken, True
-        if not woken:
-            self.thread.call(self._run_posted)
+        self._commands.append((command, args))
+        self.thread.call(self._run_posted)
 
     def ask(self, command: Callable[..., Any], *args: Any, timeout: float | None = None) -> _core.Aio[Any]:
         """An operation: run or await command(*args) on the loop, after what was posted before."""
@@ -128,11 +127,12 @@ class Core:
         return result
 
     def _run_posted(self) -> None:
-        with self._lock:
-            commands, self._commands = self._commands, []
-            self._woken = False
-        for command, args in commands:
-            command(*args)
+        for _ in range(len(self._commands)):  # those added from now on have their own turn
+            command, args = self._commands.popleft()
+            try:
+                command(*args)
+            except Exception:  # one of ours that is wrong; those after it act all the same
+                _log.exception("%s: %s failed", self.what, command.__name__)
 
     # -- the owner
 
