@@ -20,7 +20,7 @@ JOBS=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 WARN="-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Werror"
 BASE="-std=gnu11 -g -pthread -Iext -Itests/c $WARN"
 UNITS="ext/base/*.c ext/mem/*.c ext/queue/*.c ext/timer/*.c ext/sched/tsm_idle.c"
-MODULES="atomic os pool arena hmap inbox runq inject wheel idle"
+MODULES="atomic os bias pool arena hmap inbox runq inject wheel idle"
 LOG=$OUT/log
 mkdir -p "$OUT" && : >"$LOG"
 

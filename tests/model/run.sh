@@ -25,7 +25,7 @@ build_and_run() { # <program> <flags> <model>
     }
 }
 
-for model in model_inbox model_runq model_idle model_retake; do
+for model in model_inbox model_runq model_idle model_retake model_bias; do
     build_and_run "$model" "" "$model"
     # Each plant is named in the head of the model that must find it.
     for plant in $(sed -n 's/^ \*   \(PLANT_[A-Z_]*\) .*/\1/p' "tests/model/$model.c"); do

@@ -1,0 +1,108 @@
+/* model_bias.c - the owner of biased locks goes in and out while two others end the bias.
+ *
+ * Guards: tsm_bias.h: never two inside one lock, and what one did there the next one sees.
+ * Both with membarrier and with two full fences. Must fail with
+ *   PLANT_NO_HEAVY_FENCE      owner and ender do not see each other
+ *   PLANT_RELEASE_IS_RELAXED  what the owner did inside may arrive late
+ *   PLANT_NO_WAIT             the ender takes the mutex while the owner is inside
+ *   PLANT_ENDING_IS_SHARED    the second of the others goes in before the first has waited
+ */
+#include "base/tsm_bias.h"
+
+#include "explorer.h"
+
+static tsm_bias_t bias;
+static tsm_bias_lock_t lock;
+static uint32_t word; /* atomic so that it can arrive late */
+static unsigned users, uses;
+
+static void
+setup_with(bool expedited)
+{
+    tsm_fence_expedited = expedited;
+    bias = (tsm_bias_t){0};
+    lock = (tsm_bias_lock_t){0};
+    users = uses = 0;
+    word = 0;
+}
+
+static void
+setup_membarrier(void)
+{
+    setup_with(true);
+}
+
+static void
+setup_full_fences(void)
+{
+    setup_with(false);
+}
+
+static void
+use(void)
+{
+    MODEL_CHECK(++users == 1, "two threads inside one lock");
+    MODEL_CHECK(tsm_load_relaxed(&word) == uses, "what the last one did inside is not there");
+    tsm_store_relaxed(&word, ++uses);
+    users--;
+}
+
+static void
+owner(void)
+{
+    for (int i = 0; i < 2; i++) {
+        tsm_bias_lock(&bias, &lock, true);
+        use();
+        tsm_bias_unlock(&lock);
+    }
+}
+
+/* As tsm_table_share, for one lock; false: the owner stayed inside for too long for a model. */
+static bool
+share(void)
+{
+    bool left = true;
+    tsm_mutex_lock(&bias.ending);
+    if (!tsm_bias_is_shared(&bias)) {
+        tsm_bias_ask(&bias);
+#ifndef PLANT_NO_WAIT
+        left = !tsm_bias_is_inside(&lock) || !tsm_bias_is_inside(&lock);
+#endif
+        if (left) {
+            tsm_bias_end(&bias);
+        }
+    }
+    tsm_mutex_unlock(&bias.ending);
+    return left;
+}
+
+static bool
+is_shared(void)
+{
+#ifdef PLANT_ENDING_IS_SHARED
+    return tsm_load_acquire(&bias.a_shared) != TSM_BIAS_OWNED;
+#else
+    return tsm_bias_is_shared(&bias);
+#endif
+}
+
+static void
+other(void)
+{
+    if (is_shared() || share()) {
+        tsm_bias_lock(&bias, &lock, false);
+        use();
+        tsm_bias_unlock(&lock);
+    }
+}
+
+MODEL(owner_against_others, .setup = setup_membarrier, .threads = {owner, other, other}, .preemptions = 2, .stale = 2)
+{
+    MODEL_CHECK(uses >= 2, "the owner did not get in");
+}
+
+MODEL(owner_against_others_full_fences, .setup = setup_full_fences, .threads = {owner, other, other},
+      .preemptions = 2, .stale = 2)
+{
+    MODEL_CHECK(uses >= 2, "the owner did not get in");
+}
