@@ -26,68 +26,11 @@
 #ifndef TSM_TABLE_H
 #define TSM_TABLE_H
 
+#include "base/tsm_bias.h"
 #include "bind/tsm_bind.h"
 #include "bind/tsm_table_epoch.h"
 #include "bind/tsm_table_key.h"
-
-/* ---- rows (tsm_table_row.c) ---- */
-
-/* A cell is a reference, or an int of at most 62 bits shifted left by one, plus one. */
-typedef intptr_t tsm_cell_t;
-
-enum { TSM_ROW_MUTABLE = 1, TSM_ROW_HEAVY = 2, TSM_ROW_LINKED = 4, TSM_ROW_LENGTH = 1 << 24 };
-
-typedef struct tsm_row {
-    uint32_t n : 24; /* below TSM_ROW_LENGTH */
-    uint32_t flags : 8;
-    uint32_t a_seq;       /* odd while several cells are overwritten in place, under the lock */
-    tsm_cell_t a_cells[]; /* ints are overwritten in place, under the lock. LINKED (in bags): the
-                           * next row of the key stands behind them */
-} tsm_row_t;
-
-static inline tsm_row_t**
-tsm_row_link(tsm_row_t* row)
-{
-    return (tsm_row_t**)&row->a_cells[row->n];
-}
-
-/* The next row of the key, in a bag. */
-static inline tsm_row_t*
-tsm_row_next(tsm_row_t* row)
-{
-    /* acquire: pairs with append_row and unhook_same: a whole row. */
-    return (row->flags & TSM_ROW_LINKED) == 0 ? NULL : tsm_load_acquire(tsm_row_link(row));
-}
-
-#define TSM_CELL_MAX (INTPTR_MAX >> 1)
-static inline bool tsm_cell_is_int(tsm_cell_t c) { return (c & 1) != 0; }
-static inline intptr_t tsm_cell_int(tsm_cell_t c) { return c >> 1; }
-static inline tsm_cell_t
-tsm_cell_of(intptr_t v)
-{
-    return (tsm_cell_t)((uintptr_t)v << 1 | 1);
-}
-
-/* -1 with an exception: no row can be that long. */
-int tsm_row_fits(Py_ssize_t n, const char* what);
-void tsm_row_init(tsm_row_t* row, uint32_t n, uint32_t flags); /* all cells 0 */
-/* Copies the values in. op: a tuple of its length. -1: some may be in. */
-int tsm_row_fill(tsm_row_t* row, PyObject* op, const char* what);
-tsm_row_t* tsm_row_new(PyObject* op, const char* what); /* a LINKED one, on its own */
-void tsm_row_free(tsm_row_t* row);                      /* drops references, like the next */
-void tsm_row_clear(tsm_row_t* row);
-/* Puts ints in the place of ints, in the row of their number; cell `but` stays. Under the lock.
- * False: other things stand there. */
-bool tsm_row_overwrite(tsm_row_t* row, const tsm_cell_t* cells, uint32_t n, uint32_t but);
-int tsm_cell_make(PyObject* value, tsm_cell_t* cell, uint32_t* flags, const char* what);
-void tsm_cell_drop(tsm_cell_t cell);
-PyObject* tsm_cell_out(tsm_cell_t cell); /* new reference, not yet copied */
-/* The row as a tuple; under the lock or in a section. If it is TSM_ROW_MUTABLE,
- * tsm_row_finish must follow outside. NULL without an exception: only in a section, when a
- * writer does not get on; look under the lock. */
-PyObject* tsm_row_out(tsm_row_t* row);
-int tsm_row_finish(PyObject* tuple); /* -1: a value could not be copied out */
-bool tsm_row_same(const tsm_row_t* a, const tsm_row_t* b);
+#include "bind/tsm_table_row.h"
 
 /* ---- the store (tsm_table_store.c) ---- */
 
@@ -144,7 +87,7 @@ typedef struct tsm_buckets {
 } tsm_buckets_t;
 
 typedef struct tsm_shard {
-    tsm_mutex_t lock;
+    tsm_bias_lock_t lock; /* of the bias of the table */
     uint32_t a_seq; /* odd while the buckets are split */
     tsm_buckets_t* a_buckets;
     uint64_t a_rows;    /* written under the lock */
@@ -167,6 +110,7 @@ typedef struct tsm_table {
     uint32_t a_dead;
     uint32_t a_batch; /* odd: a change of many rows is under way, readers take locks */
     tsm_pid_t a_owner; /* written under tables.lock; 0: nobody, it stays */
+    tsm_bias_t bias;   /* of the shards' locks towards the owner */
     /* under tables.lock */
     struct tsm_table* owned_next;
     struct tsm_table* named_next;
@@ -192,6 +136,7 @@ tsm_shard_of(tsm_table_t* t, uint64_t hash)
 /* In a section. *sure is false when the answer "none" needs a second look under the lock. */
 tsm_entry_t* tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure);
 /* Under the shard's lock from here on. */
+tsm_entry_t* tsm_store_get(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key); /* or NULL */
 void tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place);
 /* Room for one more, before the seek; -1: no memory. *old: an array to retire after
  * unlocking, or NULL. */
@@ -244,11 +189,39 @@ tsm_table_t* tsm_table_new(PyObject* name, int kind, int access, uint32_t keypos
 void tsm_table_release(tsm_table_t* t);
 int tsm_table_drop(tsm_table_t* t);
 void tsm_table_died(tsm_proc_t* p);
-extern PyMethodDef tsm_table_own_methods[];  /* of the type */
+extern PyMethodDef tsm_table_own_methods[];  /* of transom.Table */
 extern PyMethodDef tsm_table_functions[];   /* of the module */
 int tsm_table_own_init(PyObject* module);
 void tsm_shards_lock(tsm_table_t* t);
 void tsm_shards_unlock(tsm_table_t* t);
+void tsm_table_share(tsm_table_t* t); /* somebody else than the owner wants a shard's lock */
+
+/* Does the running process own the table? It stays so until the process itself gives it up. */
+static inline bool
+tsm_table_is_mine(tsm_table_t* t)
+{
+    tsm_worker_t* w = tsm_self;
+    tsm_proc_t* me = TSM_LIKELY(w != NULL) ? tsm_worker_proc(w) : NULL;
+    /* acquire: pairs with owned_link: what the owner before did in the table. */
+    return TSM_LIKELY(me != NULL) && tsm_load_acquire(&t->a_owner) == tsm_proc_pid(me);
+}
+
+/* To the owner it costs no atomic operation, as long as nobody else wants one of the locks. */
+static inline void
+tsm_shard_lock(tsm_table_t* t, tsm_shard_t* s)
+{
+    bool mine = tsm_table_is_mine(t);
+    if (TSM_UNLIKELY(!mine && !tsm_bias_is_shared(&t->bias))) {
+        tsm_table_share(t);
+    }
+    tsm_bias_lock(&t->bias, &s->lock, mine);
+}
+
+static inline void
+tsm_shard_unlock(tsm_shard_t* s)
+{
+    tsm_bias_unlock(&s->lock);
+}
 
 /* ---- operations ---- */
 
@@ -281,6 +254,7 @@ void tsm_batch_end(tsm_table_t* t);
 extern PyMethodDef tsm_table_read_methods[], tsm_table_write_methods[];
 extern PyMethodDef tsm_table_update_methods[], tsm_table_scan_methods[];
 int tsm_table_init(PyObject* module);
+int tsm_table_add_methods(PyTypeObject* type); /* the operations, to transom.Table */
 int tsm_counters_init(PyObject* module); /* tsm_counters.c */
 
 #endif

@@ -61,7 +61,7 @@ owned_unlink(tsm_table_t* t)
 static void
 owned_link(tsm_table_t* t, tsm_pid_t owner)
 {
-    tsm_store_relaxed(&t->a_owner, owner); /* relaxed: read as a permission, no more. */
+    tsm_store_release(&t->a_owner, owner); /* release: pairs with tsm_table_is_mine. */
     t->owned_next = *chain_of(owner);
     *chain_of(owner) = t;
 }
@@ -165,10 +165,24 @@ bury_table(tsm_table_t* t)
 }
 
 void
+tsm_table_share(tsm_table_t* t)
+{
+    tsm_mutex_lock(&t->bias.ending);
+    if (!tsm_bias_is_shared(&t->bias)) {
+        tsm_bias_ask(&t->bias);
+        for (uint32_t i = 0; i < t->shard_count; i++) {
+            tsm_bias_wait(&t->shards[i].lock);
+        }
+        tsm_bias_end(&t->bias);
+    }
+    tsm_mutex_unlock(&t->bias.ending);
+}
+
+void
 tsm_shards_lock(tsm_table_t* t)
 {
     for (uint32_t i = 0; i < t->shard_count; i++) {
-        tsm_mutex_lock(&t->shards[i].lock);
+        tsm_shard_lock(t, &t->shards[i]);
     }
 }
 
@@ -176,7 +190,7 @@ void
 tsm_shards_unlock(tsm_table_t* t)
 {
     for (uint32_t i = t->shard_count; i-- > 0;) {
-        tsm_mutex_unlock(&t->shards[i].lock);
+        tsm_shard_unlock(&t->shards[i]);
     }
 }
 
@@ -370,7 +384,7 @@ give_away(PyObject* self, PyObject* const* args, Py_ssize_t n)
 }
 
 PyDoc_STRVAR(set_heir_doc, "set_heir($self, pid, data=None, /)\n--\n\n"
-"Who gets the table when its owner ends: a Pid, or None for nobody. Only the owner may.\n\n"
+"Let pid, a Pid or None for nobody, have the table when its owner ends. Only the owner may.\n\n"
 "The heir then receives TableTransfer(table, sender, data). An heir that is dead by then\n"
 "inherits nothing, and the table goes.\n\nSource: ets:setopts/2 with heir.");
 
@@ -527,6 +541,9 @@ table_setup(PyObject* Py_UNUSED(m), PyObject* args)
     Py_XSETREF(tsm_tables.no_table, Py_NewRef(no_table));
     Py_XSETREF(tsm_tables.denied, Py_NewRef(denied));
     Py_XSETREF(tsm_tables.key_of, Py_NewRef(key_of));
+    if (tsm_table_add_methods(tsm_tables.type) < 0) {
+        return NULL;
+    }
     Py_RETURN_NONE;
 }
 

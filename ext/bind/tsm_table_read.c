@@ -51,6 +51,7 @@ tsm_table_check(PyObject* self, bool write, const char* what)
 
 /* How a row leaves: as a tuple, as one of its cells, or not at all. */
 typedef struct reading {
+    PyObject* key;  /* as the caller has it, borrowed */
     PyObject* rows; /* list, made when there is a row */
     int64_t cell;   /* >= 0: only this one of the first row; -1: rows; -2: is there one */
     PyObject* value;
@@ -61,7 +62,7 @@ typedef struct reading {
 
 /* In a section or under the lock. */
 static inline __attribute__((always_inline)) void
-read_entry(tsm_entry_t* e, reading_t* r)
+read_entry(tsm_table_t* t, tsm_entry_t* e, reading_t* r)
 {
     r->found = true;
     if (r->cell == -2) {
@@ -80,13 +81,13 @@ read_entry(tsm_entry_t* e, reading_t* r)
         r->failed = true;
         return;
     }
-    PyObject* tuple = tsm_row_out(row);
+    PyObject* tuple = tsm_row_out(row, t->keypos, r->key);
     r->failed = tuple == NULL;
     r->busy = tuple == NULL && PyErr_Occurred() == NULL;
     r->flags = row->flags;
     PyList_SET_ITEM(r->rows, 0, tuple == NULL ? Py_NewRef(Py_None) : tuple);
     while (!r->failed && (row = tsm_row_next(row)) != NULL) {
-        tuple = tsm_row_out(row);
+        tuple = tsm_row_out(row, t->keypos, r->key);
         r->flags |= row->flags;
         r->failed = tuple == NULL || PyList_Append(r->rows, tuple) < 0;
         Py_XDECREF(tuple);
@@ -96,14 +97,13 @@ read_entry(tsm_entry_t* e, reading_t* r)
 static void
 read_locked(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
 {
-    tsm_place_t place;
     tsm_shard_t* s = tsm_shard_of(t, key->hash);
-    tsm_mutex_lock(&s->lock);
-    tsm_store_seek(t, s, key, &place);
-    if (place.found != NULL) {
-        read_entry(place.found, r);
+    tsm_shard_lock(t, s);
+    tsm_entry_t* e = tsm_store_get(t, s, key);
+    if (e != NULL) {
+        read_entry(t, e, r);
     }
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
 }
 
 static inline __attribute__((always_inline)) void
@@ -115,7 +115,7 @@ read_key(tsm_table_t* t, const tsm_key_t* key, reading_t* r)
     if (TSM_LIKELY((tsm_load_relaxed(&t->a_batch) & 1) == 0)) {
         tsm_entry_t* e = tsm_store_find(t, key, &sure);
         if (e != NULL) {
-            read_entry(e, r);
+            read_entry(t, e, r);
         }
     }
     tsm_read_end();
@@ -139,11 +139,11 @@ finish_rows(reading_t* r)
 
 /* -1 with an exception. Inlined, like what it calls, for each kind of reading. */
 static inline __attribute__((always_inline)) int
-read_any(PyObject* self, PyObject* key_op, reading_t* r, const char* what)
+read_any(PyObject* self, reading_t* r, const char* what)
 {
     tsm_key_t key;
     tsm_table_t* t = tsm_table_for(self, false, what);
-    if (t == NULL || tsm_key_make(&key, key_op, t->kind == TSM_ORDERED) < 0) {
+    if (t == NULL || tsm_key_make(&key, r->key, t->kind == TSM_ORDERED) < 0) {
         return -1;
     }
     read_key(t, &key, r);
@@ -168,8 +168,8 @@ PyDoc_STRVAR(lookup_doc, "lookup($self, key, /)\n--\n\n"
 static PyObject*
 lookup(PyObject* self, PyObject* key)
 {
-    reading_t r = {.cell = -1};
-    if (read_any(self, key, &r, "lookup()") < 0) {
+    reading_t r = {.key = key, .cell = -1};
+    if (read_any(self, &r, "lookup()") < 0) {
         return NULL;
     }
     return r.rows != NULL ? r.rows : PyList_New(0);
@@ -180,12 +180,12 @@ PyDoc_STRVAR(member_doc, "member($self, key, /)\n--\n\nWhether there is a row wi
 static PyObject*
 member(PyObject* self, PyObject* key)
 {
-    reading_t r = {.cell = -2};
-    return read_any(self, key, &r, "member()") < 0 ? NULL : PyBool_FromLong(r.found);
+    reading_t r = {.key = key, .cell = -2};
+    return read_any(self, &r, "member()") < 0 ? NULL : PyBool_FromLong(r.found);
 }
 
 PyDoc_STRVAR(lookup_element_doc, "lookup_element($self, key, pos, default=..., /)\n--\n\n"
-"One element of the row with this key (in a bag: of the first), counted from 0.\n\n"
+"The element at pos, counted from 0, of the row with this key (in a bag: of the first).\n\n"
 "Raises:\n    KeyError: No such key, and no default given.\n    IndexError: The row is shorter.\n\n"
 "Source: ets:lookup_element/3,4.");
 
@@ -202,8 +202,8 @@ lookup_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
     if (pos < 0) {
         return PyErr_Format(PyExc_IndexError, "lookup_element(): a position counts from 0, it cannot be %zd", pos);
     }
-    reading_t r = {.cell = pos};
-    if (read_any(self, args[0], &r, "lookup_element()") < 0) {
+    reading_t r = {.key = args[0], .cell = pos};
+    if (read_any(self, &r, "lookup_element()") < 0) {
         return NULL;
     }
     if (!r.found) {
@@ -241,12 +241,12 @@ step(tsm_table_t* t, const tsm_key_t* key, bool back)
     uint32_t i = key == NULL || t->kind == TSM_ORDERED ? 0 : (uint32_t)(key->hash >> 58);
     for (; found == NULL && !PyErr_Occurred() && i < t->shard_count; i++) {
         tsm_shard_t* s = &t->shards[i];
-        tsm_mutex_lock(&s->lock);
+        tsm_shard_lock(t, s);
         tsm_entry_t* e = back ? tsm_store_before(t, key) : tsm_store_after(t, s, key);
         if (e != NULL) {
             found = key_of_entry(t, e, &mutable);
         }
-        tsm_mutex_unlock(&s->lock);
+        tsm_shard_unlock(s);
         key = back ? key : NULL; /* in the next shard, from its beginning */
     }
     if (found != NULL && mutable) {

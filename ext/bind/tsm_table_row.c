@@ -134,19 +134,24 @@ tsm_row_new(PyObject* op, const char* what)
 
 /* A writer that overwrites more than one cell: readers that saw some begin again. */
 bool
-tsm_row_overwrite(tsm_row_t* row, const tsm_cell_t* cells, uint32_t n, uint32_t but)
+tsm_row_overwrite(tsm_row_t* row, const tsm_cell_t* cells, uint32_t n, uint32_t keypos)
 {
-    bool ints = row->n == n;
-    for (uint32_t i = 0; ints && i < n; i++) {
-        ints = i == but || tsm_cell_is_int(row->a_cells[i]);
+    bool alike = row->n == n;
+    for (uint32_t i = 0; alike && i < n; i++) {
+        alike = tsm_cell_is_int(row->a_cells[i]) == tsm_cell_is_int(cells[i]);
     }
-    if (!ints) {
+    if (!alike) {
         return false;
+    }
+    if (n == 2) {
+        /* relaxed: one word beside the key; readers take the old one or the new. */
+        tsm_store_relaxed(&row->a_cells[1 - keypos], cells[1 - keypos]);
+        return true;
     }
     uint32_t seq = row->a_seq;
     tsm_store_relaxed(&row->a_seq, seq + 1); /* relaxed: the release of each cell orders it. */
     for (uint32_t i = 0; i < n; i++) {
-        if (i != but) {
+        if (i != keypos) {
             tsm_store_release(&row->a_cells[i], cells[i]); /* release: who sees it sees a_seq odd; cells_out. */
         }
     }
@@ -167,13 +172,24 @@ tsm_cell_out(tsm_cell_t cell)
     return Py_NewRef(op);
 }
 
+/* Is what the caller asked with as good as the cell of the key? Then no int has to be made,
+ * and the count of a text that readers on other cores use, too, is left alone. In an
+ * ordered_set True and 1.0 find 1: type and type must be the same. */
+static inline bool
+stands_in(PyObject* key, tsm_cell_t cell)
+{
+    return tsm_cell_is_int(cell) ? PyLong_CheckExact(key) : PyUnicode_CheckExact(key) && PyUnicode_CheckExact((PyObject*)cell);
+}
+
 static PyObject*
-cells_out(const tsm_row_t* row)
+cells_out(const tsm_row_t* row, uint32_t keypos, PyObject* key)
 {
     PyObject* tuple = PyTuple_New(row->n);
     for (uint32_t i = 0; tuple != NULL && i < row->n; i++) {
         /* acquire: pairs with tsm_row_overwrite: a new cell shows in a_seq. */
-        PyObject* item = tsm_cell_out(tsm_load_acquire(&row->a_cells[i]));
+        tsm_cell_t cell = tsm_load_acquire(&row->a_cells[i]);
+        bool known = i == keypos && key != NULL && stands_in(key, cell);
+        PyObject* item = known ? Py_NewRef(key) : tsm_cell_out(cell);
         if (item == NULL) {
             Py_CLEAR(tuple); /* holds fresh numbers and references others hold, too */
         } else {
@@ -184,7 +200,7 @@ cells_out(const tsm_row_t* row)
 }
 
 PyObject*
-tsm_row_out(tsm_row_t* row)
+tsm_row_out(tsm_row_t* row, uint32_t keypos, PyObject* key)
 {
     for (int i = 0; i < TRIES; i++) {
         uint32_t seq = tsm_load_acquire(&row->a_seq); /* acquire: pairs with tsm_row_overwrite. */
@@ -192,7 +208,7 @@ tsm_row_out(tsm_row_t* row)
             tsm_pause();
             continue;
         }
-        PyObject* tuple = cells_out(row);
+        PyObject* tuple = cells_out(row, keypos, key);
         /* relaxed: the acquire of each cell orders it. */
         if (TSM_LIKELY(tuple == NULL || tsm_load_relaxed(&row->a_seq) == seq)) {
             return tuple;

@@ -40,7 +40,7 @@ static int
 add_rows(PyObject* rows, const tsm_entry_t* e, uint32_t* flags, Py_ssize_t* count)
 {
     for (tsm_row_t* row = tsm_entry_row(e); row != NULL; row = tsm_row_next(row)) {
-        PyObject* tuple = tsm_row_out(row);
+        PyObject* tuple = tsm_row_out(row, 0, NULL);
         int rc = tuple == NULL ? -1 : PyList_Append(rows, tuple);
         Py_XDECREF(tuple);
         if (rc < 0) {
@@ -75,7 +75,7 @@ collect(tsm_table_t* t, tsm_key_t* key, bool start, int max, PyObject* rows, uin
         tsm_entry_t *e, *last = NULL;
         Py_ssize_t count = 0;
         int rc = 0, n = 0;
-        tsm_mutex_lock(&s->lock);
+        tsm_shard_lock(t, s);
         e = tsm_store_after(t, s, behind);
         while (e != NULL && rc == 0 && n < max && count < 1024) {
             rc = add_rows(rows, e, flags, &count);
@@ -89,7 +89,7 @@ collect(tsm_table_t* t, tsm_key_t* key, bool start, int max, PyObject* rows, uin
         bool more = e != NULL || i + 1 < t->shard_count;
         *position = last != NULL && more && rc == 0 ? position_of(last) : NULL;
         rc = last != NULL && more && *position == NULL ? -1 : rc;
-        tsm_mutex_unlock(&s->lock);
+        tsm_shard_unlock(s);
         if (rc < 0 || last != NULL) {
             return rc;
         }
@@ -191,7 +191,7 @@ swap(PyObject* self, PyObject* const* args, Py_ssize_t n)
     }
     tsm_place_t place;
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
-    tsm_mutex_lock(&s->lock);
+    tsm_shard_lock(t, s);
     bool alive = tsm_load_acquire(&t->a_dead) == 0; /* acquire: pairs with bury_table. */
     tsm_store_seek(t, s, &key, &place);
     bool same = alive && place.found != NULL && tsm_row_same(tsm_entry_row(place.found), old);
@@ -200,7 +200,7 @@ swap(PyObject* self, PyObject* const* args, Py_ssize_t n)
         tsm_store_replace(s, &place, new);
         new = NULL;
     }
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
     if (replaced != NULL) {
         tsm_retire(replaced, TSM_LIMBO_ENTRY, true);
     }
@@ -323,19 +323,30 @@ PyTypeObject TsmTable_Type = {
     .tp_richcompare = handle_compare,
 };
 
+/* A method checks at each call that self is of its class, and looks through the bases of all
+ * that is no direct instance. So the methods stand on transom.Table, not on its base. */
+int
+tsm_table_add_methods(PyTypeObject* type)
+{
+    PyMethodDef* parts[] = {tsm_table_own_methods, tsm_table_read_methods, tsm_table_write_methods,
+                            tsm_table_update_methods, tsm_table_scan_methods};
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        for (PyMethodDef* m = parts[i]; m->ml_name != NULL; m++) {
+            PyObject* method = PyDescr_NewMethod(type, m);
+            int rc = method == NULL ? -1 : PyObject_SetAttrString((PyObject*)type, m->ml_name, method);
+            Py_XDECREF(method);
+            if (rc < 0) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
 int
 tsm_table_init(PyObject* module)
 {
-    static PyMethodDef all[64];
-    PyMethodDef* tables[] = {handle_methods, tsm_table_own_methods, tsm_table_read_methods, tsm_table_write_methods,
-                             tsm_table_update_methods, tsm_table_scan_methods};
-    size_t n = 0;
-    for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-        for (PyMethodDef* m = tables[i]; m->ml_name != NULL; m++) {
-            all[n++] = *m;
-        }
-    }
-    TsmTable_Type.tp_methods = all;
+    TsmTable_Type.tp_methods = handle_methods;
     tsm_key_init();
     if (tsm_epoch_init() < 0 || PyType_Ready(&TsmTable_Type) < 0 || tsm_table_own_init(module) < 0
         || PyModule_AddObjectRef(module, "_Table", (PyObject*)&TsmTable_Type) < 0) {

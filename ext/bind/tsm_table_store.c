@@ -91,6 +91,21 @@ chain_seek(tsm_entry_t** at, const tsm_key_t* key, tsm_entry_t** found)
     return at;
 }
 
+static inline tsm_entry_t*
+chain_find(tsm_buckets_t* b, const tsm_key_t* key)
+{
+    tsm_entry_t* e = follow(&b->a_head[bucket_of(b, key->hash)]);
+    while (e != NULL && e->hash < key->hash) {
+        e = follow(&e->a_next);
+    }
+    for (; e != NULL && e->hash == key->hash; e = follow(&e->a_next)) {
+        if (TSM_LIKELY(compare_keys(e, key) == 0)) {
+            return e;
+        }
+    }
+    return NULL;
+}
+
 static __attribute__((noinline)) tsm_entry_t*
 find_ordered(tsm_table_t* t, const tsm_key_t* key)
 {
@@ -120,16 +135,23 @@ tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
     /* acquire, both: pair with tsm_store_reserve: the array and whether chains are whole. */
     uint32_t seq = tsm_load_acquire(&s->a_seq);
     tsm_buckets_t* b = tsm_load_acquire(&s->a_buckets);
-    tsm_entry_t* e = NULL;
-    if (TSM_LIKELY(b != NULL)) {
-        (void)chain_seek(&b->a_head[bucket_of(b, key->hash)], key, &e);
-        if (TSM_LIKELY(e != NULL)) {
-            return e;
-        }
+    tsm_entry_t* e = b == NULL ? NULL : chain_find(b, key);
+    if (TSM_LIKELY(e != NULL)) {
+        return e;
     }
     /* relaxed: the acquire loads of the links order it; pairs with tsm_store_reserve. */
     *sure = (seq & 1) == 0 && tsm_load_relaxed(&s->a_seq) == seq;
     return NULL;
+}
+
+tsm_entry_t*
+tsm_store_get(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
+{
+    if (TSM_UNLIKELY(t->kind == TSM_ORDERED)) {
+        return find_ordered(t, key);
+    }
+    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    return b == NULL ? NULL : chain_find(b, key);
 }
 
 static __attribute__((noinline)) void

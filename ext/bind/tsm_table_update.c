@@ -226,7 +226,7 @@ run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_entry_t** fresh, tsm_
 {
     tsm_place_t place;
     tsm_shard_t* s = tsm_shard_of(t, key->hash);
-    tsm_mutex_lock(&s->lock);
+    tsm_shard_lock(t, s);
     int rc = tsm_load_acquire(&t->a_dead) != 0 ? -2 : 0; /* acquire: pairs with bury_table. */
     if (rc == 0 && *fresh != NULL && tsm_store_reserve(t, s, grown) < 0) {
         PyErr_NoMemory();
@@ -244,7 +244,7 @@ run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_entry_t** fresh, tsm_
             rc = 1;
         }
     }
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
     return rc;
 }
 
@@ -367,7 +367,6 @@ static PyObject*
 add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
 {
     tsm_key_t key;
-    tsm_place_t place;
     intptr_t sum = 0;
     bool done = false;
     if (!PyLong_CheckExact(by_op) || !PyUnstable_Long_IsCompact((PyLongObject*)by_op)) {
@@ -378,9 +377,9 @@ add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
         return NULL;
     }
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
-    tsm_mutex_lock(&s->lock);
-    tsm_store_seek(t, s, &key, &place); /* a dead table has been emptied, or will be */
-    tsm_row_t* row = place.found == NULL ? NULL : tsm_entry_row(place.found);
+    tsm_shard_lock(t, s);
+    tsm_entry_t* e = tsm_store_get(t, s, &key); /* a dead table has been emptied, or will be */
+    tsm_row_t* row = e == NULL ? NULL : tsm_entry_row(e);
     if (row != NULL && t->keypos + 1 < row->n && tsm_cell_is_int(row->a_cells[t->keypos + 1])) {
         sum = tsm_cell_int(row->a_cells[t->keypos + 1]) + by; /* both have room to spare */
         done = sum <= TSM_CELL_MAX && sum >= -TSM_CELL_MAX;
@@ -389,7 +388,7 @@ add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
             tsm_store_relaxed(&row->a_cells[t->keypos + 1], tsm_cell_of(sum));
         }
     }
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
     tsm_key_drop(&key);
     return done ? PyLong_FromLongLong(sum) : NULL;
 }

@@ -147,10 +147,10 @@ static int
 insert_pending(tsm_table_t* t, pending_t* in, bool only_new)
 {
     tsm_shard_t* s = tsm_shard_of(t, in->key.hash);
-    tsm_mutex_lock(&s->lock);
+    tsm_shard_lock(t, s);
     /* acquire: pairs with bury_table. */
     int rc = tsm_load_acquire(&t->a_dead) != 0 ? -2 : put_row(t, s, in, only_new);
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
     return rc;
 }
 
@@ -163,8 +163,7 @@ overwrite(tsm_table_t* t, PyObject* op)
 {
     tsm_cell_t cells[QUICK_CELLS];
     tsm_key_t key;
-    tsm_place_t place;
-    uint32_t n = (uint32_t)PyTuple_GET_SIZE(op), but = n;
+    uint32_t n = (uint32_t)PyTuple_GET_SIZE(op);
     if (n > QUICK_CELLS || t->kind > TSM_ORDERED) {
         return 1;
     }
@@ -173,7 +172,7 @@ overwrite(tsm_table_t* t, PyObject* op)
         if (PyLong_CheckExact(item) && PyUnstable_Long_IsCompact((PyLongObject*)item)) {
             cells[i] = tsm_cell_of(PyUnstable_Long_CompactValue((PyLongObject*)item));
         } else if (i == t->keypos && PyUnicode_CheckExact(item)) {
-            but = i; /* the one that is there is the same text */
+            cells[i] = 0; /* the one that is there is the same text */
         } else {
             return 1;
         }
@@ -182,13 +181,13 @@ overwrite(tsm_table_t* t, PyObject* op)
         return -1;
     }
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
-    tsm_mutex_lock(&s->lock);
+    tsm_shard_lock(t, s);
     int rc = tsm_load_acquire(&t->a_dead) != 0 ? -2 : 1; /* acquire: pairs with bury_table. */
-    tsm_store_seek(t, s, &key, &place);
-    if (rc == 1 && place.found != NULL && tsm_row_overwrite(tsm_entry_row(place.found), cells, n, but)) {
+    tsm_entry_t* e = tsm_store_get(t, s, &key);
+    if (rc == 1 && e != NULL && tsm_row_overwrite(tsm_entry_row(e), cells, n, t->keypos)) {
         rc = 0;
     }
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
     tsm_key_drop(&key);
     return rc;
 }
@@ -343,13 +342,13 @@ take_entry(PyObject* self, PyObject* key_op, const char* what, int* rc)
         return NULL;
     }
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
-    tsm_mutex_lock(&s->lock);
+    tsm_shard_lock(t, s);
     bool dead = tsm_load_acquire(&t->a_dead) != 0; /* acquire: pairs with bury_table. */
     tsm_store_seek(t, s, &key, &place);
     if (!dead && place.found != NULL) {
         tsm_store_unlink(s, &place);
     }
-    tsm_mutex_unlock(&s->lock);
+    tsm_shard_unlock(s);
     tsm_key_drop(&key);
     if (dead) {
         (void)tsm_table_gone(t, what);
@@ -381,7 +380,7 @@ take(PyObject* self, PyObject* key)
     tsm_entry_t* e = take_entry(self, key, "take()", &rc);
     PyObject* rows = rc < 0 ? NULL : PyList_New(0);
     for (tsm_row_t* row = e == NULL ? NULL : tsm_entry_row(e); rows != NULL && row != NULL; row = tsm_row_next(row)) {
-        PyObject* tuple = tsm_row_out(row); /* unlinked: nobody changes it any more */
+        PyObject* tuple = tsm_row_out(row, 0, NULL); /* unlinked: nobody changes it any more */
         bool bad = tuple == NULL || ((row->flags & TSM_ROW_MUTABLE) != 0 && tsm_row_finish(tuple) < 0)
                    || PyList_Append(rows, tuple) < 0;
         Py_XDECREF(tuple);
@@ -445,11 +444,11 @@ delete_object(PyObject* self, PyObject* op)
     for (uint32_t n = 64; rc == 0 && n == 64; total += n) {
         bool emptied = false;
         tsm_shard_t* s = tsm_shard_of(t, in.key.hash);
-        tsm_mutex_lock(&s->lock);
+        tsm_shard_lock(t, s);
         rc = tsm_load_acquire(&t->a_dead) != 0 ? -2 : 0; /* acquire: pairs with bury_table. */
         tsm_store_seek(t, s, &in.key, &place);
         n = rc < 0 || place.found == NULL ? 0 : unhook_same(s, &place, in.entry != NULL ? tsm_entry_row(in.entry) : in.row, gone, 64, &emptied);
-        tsm_mutex_unlock(&s->lock);
+        tsm_shard_unlock(s);
         for (uint32_t i = 0; i < n; i++) {
             if (in.entry == NULL) { /* else it is inside the entry */
                 tsm_retire(gone[i], TSM_LIMBO_ROW, (gone[i]->flags & TSM_ROW_HEAVY) != 0);

@@ -140,6 +140,23 @@ class Point:
 
 
 @in_node()
+async def test_a_row_comes_out_as_it_went_in_whatever_key_it_is_asked_with() -> None:
+    t = Table(kind="ordered_set")
+    for stored in (1, 1.0, True):
+        t.insert((stored, "x"))
+        for asked in (1, 1.0, True):
+            [(key, _)] = t.lookup(asked)
+            assert type(key) is type(stored)
+    for kind in KINDS:
+        t = Table(kind=kind, keypos=1)
+        for key in (7, 12345, 1 << 62, "text", "\u20ac", 0.5, True, None, (1, "a"), b"b"):
+            t.insert(("x", key))
+            equal = eval(repr(key))
+            assert t.lookup(equal) == [("x", key)]
+            assert type(t.lookup(equal)[0][1]) is type(key)
+
+
+@in_node()
 async def test_other_immutable_keys() -> None:
     import datetime
     import decimal

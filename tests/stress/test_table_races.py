@@ -48,6 +48,31 @@ async def test_counters_of_all_schedulers_add_up() -> None:
 
 @pytest.mark.race
 @in_node(schedulers=2)
+async def test_others_join_an_owner_at_work() -> None:
+    """Until then its changes took no lock that others take; not one may be lost."""
+
+    async def other(t: Table, each: int) -> None:
+        await receive(str)
+        for _ in range(each):
+            t.update_counter("sum", 1)
+
+    for kind in ("set", "ordered_set"):
+        for turn in range(scaled(60)):
+            t = Table(kind=kind, access="public")  # type: ignore[arg-type]
+            t.insert(("sum", 0))
+            pids, refs = zip(*[spawn_monitor(other, t, 200) for _ in range(2)], strict=True)
+            for i in range(1000):
+                t.update_counter("sum", 1)
+                if i == turn * 7:
+                    for pid in pids:
+                        send(pid, "go")
+            await all_down(list(refs))
+            assert t.lookup("sum") == [("sum", 1400)]
+            t.drop()
+
+
+@pytest.mark.race
+@in_node(schedulers=2)
 async def test_a_table_is_gone_when_its_owner_is_down() -> None:
     """Writers, readers and walkers at work while the owner is killed: each sees rows, then NoTable for ever."""
     me = current_pid()
