@@ -28,9 +28,7 @@ enum {
     TAG_OTHER = 0x58,
 };
 
-#define HASH_K UINT64_C(0x9E3779B97F4A7C15)
-
-uint64_t tsm_key_seed = HASH_K;
+uint64_t tsm_key_seed = TSM_KEY_K;
 
 static int
 reserve(tsm_key_t* key, size_t more)
@@ -412,10 +410,10 @@ put_any(tsm_key_t* key, PyObject* op)
 static uint64_t
 hash_bytes(const uint8_t* bytes, size_t n)
 {
-    uint64_t h = tsm_key_seed ^ n * HASH_K, word;
+    uint64_t h = tsm_key_seed ^ n * TSM_KEY_K, word;
     for (; n >= 8; bytes += 8, n -= 8) {
         memcpy(&word, bytes, 8);
-        h = (h ^ word) * HASH_K;
+        h = (h ^ word) * TSM_KEY_K;
         h ^= h >> 32;
     }
     word = 0;
@@ -444,7 +442,7 @@ tsm_key_init(void)
 void
 tsm_key_fix_order(void)
 {
-    tsm_key_seed = HASH_K;
+    tsm_key_seed = TSM_KEY_K;
 }
 
 int
