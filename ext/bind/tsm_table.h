@@ -16,7 +16,9 @@
  *       keys are bytes by then (tsm_table_key.c), values were copied before
  *   I4  what a_dead hides stays readable until every read section begun before has ended
  * Locks           tables.lock (tsm_table_own.c), then shards in ascending order. Waiting
- *                 for one stays attached: the holder never detaches.
+ *                 for one stays attached: the holder never detaches. The shards' are biased
+ *                 towards the owner of the table (base/tsm_bias.h): who owns it changes by
+ *                 the owner's own doing or death alone, and the next one acquires a_owner.
  * Rejected        Python objects as rows (each lookup from another core touches their
  *                 reference counts); a readers' lock per bucket (the same line again);
  *                 hashing and comparing with __hash__ and __eq__ (user code).
@@ -189,7 +191,7 @@ tsm_table_t* tsm_table_new(PyObject* name, int kind, int access, uint32_t keypos
 void tsm_table_release(tsm_table_t* t);
 int tsm_table_drop(tsm_table_t* t);
 void tsm_table_died(tsm_proc_t* p);
-extern PyMethodDef tsm_table_own_methods[];  /* of transom.Table */
+extern PyMethodDef tsm_table_own_methods[];  /* of the type */
 extern PyMethodDef tsm_table_functions[];   /* of the module */
 int tsm_table_own_init(PyObject* module);
 void tsm_shards_lock(tsm_table_t* t);
@@ -254,7 +256,7 @@ void tsm_batch_end(tsm_table_t* t);
 extern PyMethodDef tsm_table_read_methods[], tsm_table_write_methods[];
 extern PyMethodDef tsm_table_update_methods[], tsm_table_scan_methods[];
 int tsm_table_init(PyObject* module);
-int tsm_table_add_methods(PyTypeObject* type); /* the operations, to transom.Table */
+int tsm_table_add_methods(PyTypeObject* type); /* to transom.Table */
 int tsm_counters_init(PyObject* module); /* tsm_counters.c */
 
 #endif

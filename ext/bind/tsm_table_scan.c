@@ -323,21 +323,19 @@ PyTypeObject TsmTable_Type = {
     .tp_richcompare = handle_compare,
 };
 
+static PyMethodDef all_methods[64];
+
 /* A method checks at each call that self is of its class, and looks through the bases of all
- * that is no direct instance. So the methods stand on transom.Table, not on its base. */
+ * that is no direct instance. So transom.Table has the methods of its base anew. */
 int
 tsm_table_add_methods(PyTypeObject* type)
 {
-    PyMethodDef* parts[] = {tsm_table_own_methods, tsm_table_read_methods, tsm_table_write_methods,
-                            tsm_table_update_methods, tsm_table_scan_methods};
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        for (PyMethodDef* m = parts[i]; m->ml_name != NULL; m++) {
-            PyObject* method = PyDescr_NewMethod(type, m);
-            int rc = method == NULL ? -1 : PyObject_SetAttrString((PyObject*)type, m->ml_name, method);
-            Py_XDECREF(method);
-            if (rc < 0) {
-                return -1;
-            }
+    for (PyMethodDef* m = all_methods; m->ml_name != NULL; m++) {
+        PyObject* method = PyDescr_NewMethod(type, m);
+        int rc = method == NULL ? -1 : PyObject_SetAttrString((PyObject*)type, m->ml_name, method);
+        Py_XDECREF(method);
+        if (rc < 0) {
+            return -1;
         }
     }
     return 0;
@@ -346,7 +344,15 @@ tsm_table_add_methods(PyTypeObject* type)
 int
 tsm_table_init(PyObject* module)
 {
-    TsmTable_Type.tp_methods = handle_methods;
+    PyMethodDef* parts[] = {handle_methods, tsm_table_own_methods, tsm_table_read_methods, tsm_table_write_methods,
+                            tsm_table_update_methods, tsm_table_scan_methods};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        for (PyMethodDef* m = parts[i]; m->ml_name != NULL; m++) {
+            all_methods[n++] = *m;
+        }
+    }
+    TsmTable_Type.tp_methods = all_methods;
     tsm_key_init();
     if (tsm_epoch_init() < 0 || PyType_Ready(&TsmTable_Type) < 0 || tsm_table_own_init(module) < 0
         || PyModule_AddObjectRef(module, "_Table", (PyObject*)&TsmTable_Type) < 0) {
