@@ -287,7 +287,7 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
         (void)tsm_demonitor_owner(p, self->ref, true, &cancelled);
         return TIMED_OUT;
     }
-    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+    if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
         (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
     }
     return WAITS;

@@ -476,7 +476,7 @@ tsm_node_init(void)
     tsm_hooks = (tsm_hooks_t){.term_ref = term_ref, .term_unref = term_unref,
                               .term_equal = term_equal, .info = tsm_info_hook,
                               .ready = tsm_ready_any, .poke = tsm_poke_any,
-                              .later = tsm_ptimer_later, .not_yet = tsm_ptimer_not_yet,
+                              .later = tsm_ptimer_later, .timer_fired = tsm_ptimer_fired,
                               .mail = tsm_limits_mail};
     tsm_ptimer_init();
     return 0;

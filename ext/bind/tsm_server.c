@@ -355,7 +355,7 @@ next_message(tsm_proc_t* p, Server* self)
             self->timeout_ns = UINT64_MAX;
             return Py_NewRef(tsm_bind.s_timeout_message);
         }
-        if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+        if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
             (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it stays idle */
         }
         return NULL;

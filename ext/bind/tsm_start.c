@@ -348,7 +348,7 @@ step(tsm_proc_t* p, Starting* self, PyObject** value)
     if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
         return give_up(p, self) < 0 ? BROKEN : WAITS;
     }
-    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+    if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
         (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
     }
     return WAITS;

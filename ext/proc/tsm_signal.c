@@ -438,10 +438,8 @@ handle_timeout(tsm_proc_t* p, tsm_sig_t* sig)
     if (sig->ref == p->timer_id && p->timer_id != 0) {
         p->timer_id = 0;
         p->timer = NULL;
-        if (p->wake_ns != 0 && p->wake_ns <= p->timer_ns) {
-            p->flags |= TSM_PF_TIMED_OUT;
-        } else if (p->wake_ns != 0) {
-            tsm_hooks.not_yet(p);
+        if (tsm_load_relaxed(&p->a_wake) != 0) { /* relaxed: only we make it 0 or not. */
+            tsm_hooks.timer_fired(p);
         }
     }
     tsm_sig_free(sig);

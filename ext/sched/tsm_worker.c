@@ -271,6 +271,9 @@ wait_for_work(tsm_worker_t* w, tsm_slot_t* slot)
         tsm_wake_one();
     }
     tsm_store_relaxed(&w->a_service, 0); /* relaxed: as above. */
+    if (slot->unreckoned_count != 0) {
+        (void)tsm_ptimer_clock(slot);
+    }
     tsm_sched.hooks.attach(w);
     flush_user(w);
     return p;
@@ -445,8 +448,9 @@ dispatch(tsm_worker_t* w, tsm_slot_t* slot, tsm_proc_t* p)
 static void
 look_at_clock(tsm_slot_t* slot)
 {
-    if (slot->picks % TSM_CLOCK_EVERY == 0 && tsm_wheel_next_ms_any(&slot->wheel) != UINT64_MAX) {
-        (void)tsm_ptimer_expire(slot, tsm_now_ms());
+    if (slot->picks % TSM_CLOCK_EVERY == 0
+        && (tsm_wheel_next_ms_any(&slot->wheel) != UINT64_MAX || slot->unreckoned_count != 0)) {
+        (void)tsm_ptimer_expire(slot, tsm_ptimer_clock(slot) / 1000000u);
     }
 }
 
@@ -493,7 +497,10 @@ det_idle(tsm_worker_t* w, tsm_slot_t* slot)
 static void
 hold_slot(tsm_worker_t* w)
 {
-    tsm_slot_t* slot;
+    tsm_slot_t* slot = tsm_worker_slot(w);
+    if (slot != NULL) {
+        (void)tsm_ptimer_clock(slot); /* who held it may have left it long ago */
+    }
     while ((slot = tsm_worker_slot(w)) != NULL && !closing(w)) {
         tsm_proc_t* p = w->next;
         w->next = NULL;
