@@ -132,6 +132,24 @@ await_returns(tsm_worker_t* w)
     }
 }
 
+/* What tsm_pick_local would come to first at most picks: one that was woken, of normal priority.
+ * NULL: ask it. */
+static inline tsm_proc_t*
+pick_woken(tsm_slot_t* slot)
+{
+    /* relaxed: as in tsm_pick_local. */
+    if (TSM_UNLIKELY(tsm_det.on != 0 || tsm_load_relaxed(&tsm_sched.a_above) != 0
+                     || slot->woken_reds >= TSM_BUDGET_REDS || (slot->picks + 1) % TSM_GLOBAL_EVERY == 0)) {
+        return NULL;
+    }
+    tsm_proc_t* p = tsm_runq_pop_owner(&slot->runq[TSM_Q_NORMAL]);
+    if (p == NULL || pass_over(slot, TSM_Q_NORMAL, p, NULL)) {
+        return NULL;
+    }
+    slot->picks++;
+    return p;
+}
+
 /* From the slot's own queues and inject, highest priority first. rival: the process that
  * would go on otherwise, or NULL; nothing below its priority is picked. Holder only. */
 tsm_proc_t*
@@ -253,6 +271,9 @@ search(tsm_worker_t* w, tsm_slot_t* slot)
 static tsm_proc_t*
 wait_for_work(tsm_worker_t* w, tsm_slot_t* slot)
 {
+    if (slot->unreckoned_count != 0) {
+        (void)tsm_ptimer_clock(slot);
+    }
     tsm_proc_t* p = steal(slot, TSM_Q_SPENT);
     if (p != NULL) {
         return p;
@@ -271,9 +292,6 @@ wait_for_work(tsm_worker_t* w, tsm_slot_t* slot)
         tsm_wake_one();
     }
     tsm_store_relaxed(&w->a_service, 0); /* relaxed: as above. */
-    if (slot->unreckoned_count != 0) {
-        (void)tsm_ptimer_clock(slot);
-    }
     tsm_sched.hooks.attach(w);
     flush_user(w);
     return p;
@@ -505,6 +523,9 @@ hold_slot(tsm_worker_t* w)
         tsm_proc_t* p = w->next;
         w->next = NULL;
         look_at_clock(slot);
+        if (p == NULL) {
+            p = pick_woken(slot);
+        }
         if (p == NULL) {
             p = tsm_pick_local(slot, NULL);
         }
