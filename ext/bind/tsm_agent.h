@@ -13,7 +13,9 @@ typedef struct {
     PyObject* function; /* in that class */
     PyObject* names;    /* of its parameters and variables: a tuple */
     PyObject* kwdefaults; /* dict or NULL */
+    PyObject* code;       /* what the next two were read from */
     int needed;           /* positional parameters without a default, self not counted */
+    int most;             /* positional arguments it takes; -1: it must be looked into */
 } TsmMethod;
 
 /* A reference to an agent: by pid, or by name (then pid is 0). */
@@ -45,6 +47,17 @@ typedef struct {
 
 #define TSM_CALL_TIMEOUT_NS 5000000000u
 
+/* Goes on looking for what bears ref; true: mb_save points at it. */
+static inline bool
+tsm_scan_ref(tsm_proc_t* p, uint64_t ref)
+{
+    while (*p->mb_save != NULL && (*p->mb_save)->ref != ref) {
+        tsm_charge(tsm_self, 1);
+        p->mb_save = (tsm_sig_t**)(void*)&(*p->mb_save)->node.next;
+    }
+    return *p->mb_save != NULL;
+}
+
 /* A reference of this class, which derives from TsmAgentRef_Type. */
 PyObject* tsm_agentref_make(PyTypeObject* type, tsm_pid_t pid);
 
@@ -56,6 +69,14 @@ PyObject* tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns,
                        PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
 /* -1: TypeError, the arguments do not fit the function (tsm_signature.c). */
 int tsm_arguments_check(TsmMethod* method, PyObject* const* args, Py_ssize_t n, PyObject* kwnames);
+/* For calls without names this is all there is to check; false: ask the above. */
+static inline bool
+tsm_arguments_fit(const TsmMethod* method, Py_ssize_t n, PyObject* kwnames)
+{
+    return kwnames == NULL && n >= method->needed && n <= method->most
+           && PyFunction_GET_CODE(method->function) == method->code;
+}
+void tsm_arguments_learn(TsmMethod* method); /* of its function, once */
 /* Sends it without an answer. Takes call. */
 PyObject* tsm_call_cast(PyObject* call);
 /* The answer is there, or the time is up; from the driver. */

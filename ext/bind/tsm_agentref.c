@@ -1,10 +1,13 @@
 /* tsm_agentref.c - references to agents, and the methods that show on them.
  *
  * What it is      For each agent class there is a class of references (transom/_agent.py)
- *                 whose attributes are Methods. `ref.add(2)` makes a call without an
- *                 object in between; `ref.add` alone is a Bound, with cast and options.
+ *                 whose attributes are Methods. `ref.add` is a Bound, with cast and options,
+ *                 and makes a call when it is called. The interpreter would call the Method
+ *                 itself only if references had no look-up of their own (agentref_getattro).
  */
 #include "bind/tsm_agent.h"
+#include "bind/tsm_lookup.h"
+#include "bind/tsm_spare.h"
 
 #include <stddef.h>
 
@@ -38,10 +41,10 @@ method_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
         self->owner = Py_NewRef(owner);
         self->function = Py_NewRef(function);
         self->names = Py_NewRef(names);
-        PyObject* defaults = PyFunction_GET_DEFAULTS(function);
-        self->kwdefaults = Py_XNewRef(PyFunction_GET_KW_DEFAULTS(function));
-        self->needed = ((PyCodeObject*)PyFunction_GET_CODE(function))->co_argcount - 1
-                       - (defaults == NULL ? 0 : (int)PyTuple_GET_SIZE(defaults));
+        tsm_arguments_learn(self);
+#if TSM_CLASSES_STAY
+        tsm_immortalize((PyObject*)self); /* as its class: two counts a call that threads share */
+#endif
     }
     Py_DECREF(names);
     return (PyObject*)self;
@@ -72,6 +75,7 @@ method_dealloc(PyObject* op)
     (void)method_clear(op);
     Py_XDECREF(((TsmMethod*)op)->name);
     Py_XDECREF(((TsmMethod*)op)->names);
+    Py_XDECREF(((TsmMethod*)op)->code);
     PyObject_GC_Del(op);
 }
 
@@ -96,7 +100,7 @@ bound_vectorcall(PyObject* op, PyObject* const* args, size_t nargsf, PyObject* k
 static PyObject*
 bound_make(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns)
 {
-    Bound* self = PyObject_New(Bound, &TsmBound_Type);
+    Bound* self = (Bound*)tsm_spare_new(TSM_SPARE_BOUND, &TsmBound_Type, 0);
     if (self != NULL) {
         self->vectorcall = bound_vectorcall;
         self->method = (TsmMethod*)Py_NewRef(method);
@@ -124,7 +128,7 @@ bound_dealloc(PyObject* op)
 {
     Py_DECREF(((Bound*)op)->method);
     Py_DECREF(((Bound*)op)->to);
-    PyObject_Free(op);
+    tsm_spare_free(TSM_SPARE_BOUND, op);
 }
 
 PyDoc_STRVAR(cast_doc, "cast($self, /, *args, **kwargs)\n--\n\n"
@@ -253,7 +257,11 @@ agentref_dealloc(PyObject* op)
 static PyObject*
 agentref_getattro(PyObject* op, PyObject* name)
 {
-    PyObject* found = PyObject_GenericGetAttr(op, name);
+    PyObject* found = tsm_self == NULL ? NULL : tsm_lookup(tsm_self, op, name);
+    if (TSM_LIKELY(found != NULL && Py_IS_TYPE(found, &TsmMethod_Type))) {
+        return bound_make((TsmMethod*)found, (TsmAgentRef*)op, TSM_CALL_TIMEOUT_NS);
+    }
+    found = PyObject_GenericGetAttr(op, name);
     if (TSM_UNLIKELY(found == NULL) && PyErr_ExceptionMatches(PyExc_AttributeError)) {
         PyErr_Clear();
         return PyObject_CallFunctionObjArgs(tsm_bind.no_method, op, name, NULL); /* raises */

@@ -229,7 +229,7 @@ step(tsm_proc_t* p, TsmAio* self, PyObject** value)
         if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
             give_up(self);
             got = GOT_TIMEOUT;
-        } else if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+        } else if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
             (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
         }
     }

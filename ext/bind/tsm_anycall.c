@@ -65,7 +65,7 @@ any_next(PyObject* op)
     }
     Py_ssize_t found = scan(p, self);
     if (found < 0 && (p->flags & TSM_PF_TIMED_OUT) == 0 && self->timeout_ns != 0) {
-        if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+        if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
             (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: no limit */
         }
         return tsm_suspend(w, p, op, false);

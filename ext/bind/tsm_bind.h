@@ -17,6 +17,14 @@
 #include "sched/tsm_ptimer.h"
 #include "sched/tsm_sched.h"
 
+/* Objects kept for the next of their kind (tsm_spare.h). */
+enum tsm_spare_kind { TSM_SPARE_BOUND, TSM_SPARE_CALL_0, TSM_SPARE_CALL_1, TSM_SPARE_CALL_2, TSM_SPARE_KINDS };
+enum { TSM_SPARE_EACH = 7 };
+typedef struct {
+    uint32_t count, room;
+    PyObject* kept[TSM_SPARE_EACH];
+} tsm_spare_t;
+
 /* Per OS thread that runs processes; w->py. Own thread only, but for `ts`. */
 typedef struct tsm_pyworker {
     PyThreadState* ts; /* read by the monitor */
@@ -25,6 +33,8 @@ typedef struct tsm_pyworker {
     uint32_t probes;    /* monitor only: answered in a row */
     uint64_t probe_ns;  /* monitor only: the run they belong to */
     struct tsm_reclaim* reclaim; /* tsm_reclaim.c; NULL until first needed */
+    struct tsm_found* lookups;   /* tsm_lookup.h; the same */
+    tsm_spare_t spares[TSM_SPARE_KINDS];
 } tsm_pyworker_t;
 
 typedef struct tsm_bind {

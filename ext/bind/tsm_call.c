@@ -15,16 +15,20 @@
  */
 #include "bind/tsm_agent.h"
 #include "bind/tsm_docs.h"
+#include "bind/tsm_spare.h"
+
+enum { SMALL = 3 }; /* arguments: calls with fewer are kept for the next one */
 
 PyObject*
 tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* const* args,
              Py_ssize_t n, PyObject* kwnames)
 {
     Py_ssize_t total = n + (kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames));
-    if (tsm_arguments_check(method, args, n, kwnames) < 0) {
+    if (TSM_UNLIKELY(!tsm_arguments_fit(method, n, kwnames)) && tsm_arguments_check(method, args, n, kwnames) < 0) {
         return NULL;
     }
-    TsmCall* self = PyObject_NewVar(TsmCall, &TsmCall_Type, total);
+    TsmCall* self = (TsmCall*)(total < SMALL ? tsm_spare_new(TSM_SPARE_CALL_0 + (unsigned)total, &TsmCall_Type, total)
+                                             : (PyObject*)PyObject_NewVar(TsmCall, &TsmCall_Type, total));
     if (self == NULL) {
         return NULL;
     }
@@ -55,7 +59,11 @@ call_dealloc(PyObject* op)
     Py_DECREF(self->method);
     Py_XDECREF(self->name);
     Py_XDECREF(self->kwnames);
-    PyObject_Free(op);
+    if (Py_SIZE(self) < SMALL) {
+        tsm_spare_free(TSM_SPARE_CALL_0 + (unsigned)Py_SIZE(self), op);
+    } else {
+        PyObject_Free(op);
+    }
 }
 
 static PyObject*
@@ -230,20 +238,10 @@ scan_begin(tsm_proc_t* p, TsmCall* self)
     self->begun = true;
 }
 
-static bool
-scan(tsm_proc_t* p, uint64_t ref)
-{
-    while (*p->mb_save != NULL && (*p->mb_save)->ref != ref) {
-        tsm_charge(tsm_self, 1);
-        p->mb_save = (tsm_sig_t**)(void*)&(*p->mb_save)->node.next;
-    }
-    return *p->mb_save != NULL;
-}
-
 bool
 tsm_call_ready(tsm_proc_t* p)
 {
-    return (p->flags & TSM_PF_TIMED_OUT) != 0 || scan(p, ((TsmCall*)p->wait)->ref);
+    return (p->flags & TSM_PF_TIMED_OUT) != 0 || tsm_scan_ref(p, ((TsmCall*)p->wait)->ref);
 }
 
 /* Takes the answer. *value: it, or the reason of the Down; new reference, NULL: no memory. */
@@ -276,7 +274,7 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
     if (!self->begun) {
         scan_begin(p, self);
     }
-    if (scan(p, self->ref)) {
+    if (tsm_scan_ref(p, self->ref)) {
         return take(p, value);
     }
     if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
@@ -287,7 +285,7 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
         (void)tsm_demonitor_owner(p, self->ref, true, &cancelled);
         return TIMED_OUT;
     }
-    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+    if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
         (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
     }
     return WAITS;

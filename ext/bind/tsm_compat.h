@@ -19,6 +19,7 @@
  *   hiding bodies from collection  3.13t: untracked   not done          not done
  *   exactly n references           split count read   ob_refcnt         as 3.14
  *   has the class changed          tp_version_tag     tp_version_tag    tp_version_tag
+ *   what classes have and hold     see tsm_compat_class.h
  */
 #ifndef TSM_COMPAT_H
 #define TSM_COMPAT_H

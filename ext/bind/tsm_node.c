@@ -1,5 +1,5 @@
 /* tsm_node.c - starting and stopping the node, and the scheduler's hooks into Python. */
-#include "bind/tsm_bind.h"
+#include "bind/tsm_lookup.h"
 
 #include "base/tsm_clock.h"
 
@@ -31,6 +31,14 @@ static void
 thread_forget(tsm_pyworker_t* py)
 {
     Py_CLEAR(py->stop);
+    tsm_lookup_forget(py);
+    for (int kind = 0; kind < TSM_SPARE_KINDS; kind++) {
+        tsm_spare_t* spare = &py->spares[kind];
+        spare->room = 0; /* what is dropped from here on is freed */
+        while (spare->count != 0) {
+            PyObject_Free(spare->kept[--spare->count]);
+        }
+    }
     if (py->context != NULL) {
         (void)PyContext_Exit(py->context);
         Py_CLEAR(py->context);
@@ -48,6 +56,9 @@ thread_begin(tsm_worker_t* w)
     if (py->ts == NULL) {
         PyMem_RawFree(py);
         return -1;
+    }
+    for (int kind = 0; kind < TSM_SPARE_KINDS; kind++) {
+        py->spares[kind].room = TSM_SPARE_EACH;
     }
     PyEval_RestoreThread(py->ts);
     py->context = PyContext_New();
@@ -70,6 +81,7 @@ thread_end(tsm_worker_t* w)
     tsm_store_release(&w->py, NULL); /* release: as in thread_begin. */
     tsm_mutex_unlock(&w->lock);
     PyThreadState_DeleteCurrent();
+    PyMem_RawFree(py->lookups);
     PyMem_RawFree(py);
 }
 
@@ -476,7 +488,7 @@ tsm_node_init(void)
     tsm_hooks = (tsm_hooks_t){.term_ref = term_ref, .term_unref = term_unref,
                               .term_equal = term_equal, .info = tsm_info_hook,
                               .ready = tsm_ready_any, .poke = tsm_poke_any,
-                              .later = tsm_ptimer_later, .not_yet = tsm_ptimer_not_yet,
+                              .later = tsm_ptimer_later, .timer_fired = tsm_ptimer_fired,
                               .mail = tsm_limits_mail};
     tsm_ptimer_init();
     return 0;

@@ -257,7 +257,7 @@ receive_step(tsm_proc_t* p, Receive* self, PyObject** message)
                      (int)(self->timeout_ns / 1000000u % 1000u));
         return -1;
     }
-    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0
+    if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)
         && tsm_ptimer_arm(p, self->timeout_ns) < 0) {
         PyErr_NoMemory();
         return -1;

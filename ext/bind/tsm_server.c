@@ -17,6 +17,7 @@
  *                 A Server belongs to its process; handlers change flags and timeout.
  * Source          gen_server
  */
+#include "bind/tsm_lookup.h"
 #include "bind/tsm_start.h"
 
 #include "proc/tsm_fault.h"
@@ -253,8 +254,16 @@ call_method(Server* self)
     }
     Py_ssize_t named = call->kwnames == NULL ? 0 : PyTuple_GET_SIZE(call->kwnames);
     call->args[0] = self->agent; /* borrowed for the time of the call */
-    PyObject* result = PyObject_VectorcallMethod(call->method->name, call->args,
-                                                 (size_t)(Py_SIZE(call) - named + 1), call->kwnames);
+    size_t n = (size_t)(Py_SIZE(call) - named + 1);
+    PyObject* function = tsm_lookup(tsm_self, self->agent, call->method->name);
+    PyObject* result = NULL;
+    if (TSM_LIKELY(function != NULL)) {
+        Py_INCREF(function); /* its class may change meanwhile */
+        result = PyObject_Vectorcall(function, call->args, n, call->kwnames);
+        Py_DECREF(function);
+    } else {
+        result = PyObject_VectorcallMethod(call->method->name, call->args, n, call->kwnames);
+    }
     call->args[0] = NULL;
     return result;
 }
@@ -355,7 +364,7 @@ next_message(tsm_proc_t* p, Server* self)
             self->timeout_ns = UINT64_MAX;
             return Py_NewRef(tsm_bind.s_timeout_message);
         }
-        if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+        if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
             (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it stays idle */
         }
         return NULL;

@@ -70,6 +70,20 @@ fits(const TsmMethod* method, Py_ssize_t n, PyObject* kwnames)
     return true;
 }
 
+void
+tsm_arguments_learn(TsmMethod* method)
+{
+    PyObject* defaults = PyFunction_GET_DEFAULTS(method->function);
+    const PyCodeObject* code = (PyCodeObject*)PyFunction_GET_CODE(method->function);
+    method->code = Py_NewRef((PyObject*)code);
+    method->kwdefaults = Py_XNewRef(PyFunction_GET_KW_DEFAULTS(method->function));
+    method->needed = code->co_argcount - 1 - (defaults == NULL ? 0 : (int)PyTuple_GET_SIZE(defaults));
+    method->most = (code->co_flags & CO_VARARGS) != 0 ? INT_MAX : code->co_argcount - 1;
+    if (code->co_argcount < 1 || code->co_kwonlyargcount != 0) {
+        method->most = -1;
+    }
+}
+
 int
 tsm_arguments_check(TsmMethod* method, PyObject* const* args, Py_ssize_t n, PyObject* kwnames)
 {

@@ -262,20 +262,10 @@ begin(Starting* self)
 
 /* ---- waiting ---- */
 
-static bool
-scan(tsm_proc_t* p, uint64_t ref)
-{
-    while (*p->mb_save != NULL && (*p->mb_save)->ref != ref) {
-        tsm_charge(tsm_self, 1);
-        p->mb_save = (tsm_sig_t**)(void*)&(*p->mb_save)->node.next;
-    }
-    return *p->mb_save != NULL;
-}
-
 bool
 tsm_start_ready(tsm_proc_t* p)
 {
-    return (p->flags & TSM_PF_TIMED_OUT) != 0 || scan(p, ((Starting*)p->wait)->ref);
+    return (p->flags & TSM_PF_TIMED_OUT) != 0 || tsm_scan_ref(p, ((Starting*)p->wait)->ref);
 }
 
 /* Out of time. From here on nothing but the Down comes of it. */
@@ -342,13 +332,13 @@ step(tsm_proc_t* p, Starting* self, PyObject** value)
         p->mb_save = p->mark_ref == self->ref ? p->mark : &p->mb_first;
         self->scanning = true;
     }
-    if (scan(p, self->ref)) {
+    if (tsm_scan_ref(p, self->ref)) {
         return take(p, self, value);
     }
     if ((p->flags & TSM_PF_TIMED_OUT) != 0 || self->timeout_ns == 0) {
         return give_up(p, self) < 0 ? BROKEN : WAITS;
     }
-    if (self->timeout_ns != UINT64_MAX && p->wake_ns == 0) {
+    if (self->timeout_ns != UINT64_MAX && !tsm_ptimer_runs(p)) {
         (void)tsm_ptimer_arm(p, self->timeout_ns); /* no memory: it waits without a limit */
     }
     return WAITS;

@@ -117,7 +117,7 @@ tsm_hmap_insert_slow(tsm_hmap_t* m, tsm_hnode_t* n)
 }
 
 tsm_hnode_t*
-tsm_hmap_remove(tsm_hmap_t* m, uint32_t kind, uint64_t key)
+tsm_hmap_remove_slow(tsm_hmap_t* m, uint32_t kind, uint64_t key)
 {
     tsm_hnode_t** link = hmap_link(m, kind, key);
     tsm_hnode_t* n = *link;

@@ -44,7 +44,8 @@ enum { TSM_HMAP_CHAIN_MAX = 8 };
  * are no maps. */
 extern bool tsm_hmap_ordered;
 
-/* Cold halves: maps with buckets. */
+/* Cold halves: maps with buckets, chains further in. */
+tsm_hnode_t* tsm_hmap_remove_slow(tsm_hmap_t* m, uint32_t kind, uint64_t key);
 tsm_hnode_t* tsm_hmap_find_slow(const tsm_hmap_t* m, uint32_t kind, uint64_t key);
 void tsm_hmap_insert_slow(tsm_hmap_t* m, tsm_hnode_t* n);
 
@@ -91,8 +92,18 @@ tsm_hmap_insert(tsm_hmap_t* m, tsm_hnode_t* n)
 }
 
 /* Take the node out and return it; NULL when there is none. May shrink the map: not
- * inside a walk, see tsm_hmap_iter_remove. */
-tsm_hnode_t* tsm_hmap_remove(tsm_hmap_t* m, uint32_t kind, uint64_t key);
+ * inside a walk, see tsm_hmap_iter_remove. The newest of a chain costs next to nothing. */
+TSM_INLINE tsm_hnode_t*
+tsm_hmap_remove(tsm_hmap_t* m, uint32_t kind, uint64_t key)
+{
+    tsm_hnode_t* n = m->u.chain;
+    if (TSM_LIKELY(m->log2 == 0 && n != NULL && n->key == key && n->kind == kind)) {
+        m->u.chain = n->next;
+        m->count--;
+        return n;
+    }
+    return tsm_hmap_remove_slow(m, kind, key);
+}
 
 /* Take out any node; NULL when empty. For tearing a map down: the first call strings
  * the whole map on one chain, after which each costs O(1). */

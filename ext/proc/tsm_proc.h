@@ -241,8 +241,7 @@ typedef struct tsm_proc {
     tsm_cold_t* cold;
     void* timer; /* tsm_ptimer_t that wakes it, of a wait that may be over (sched/tsm_ptimer.h) */
     uint64_t timer_id; /* 0: none is set */
-    uint64_t timer_ns; /* when that one fires */
-    uint64_t wake_ns;  /* when the wait going on times out; 0: it does not */
+    uint64_t timer_delay_ns; /* what that one was set for */
     tsm_pid_t parent;
     uint64_t reds;
     void* exit_term; /* why it ended, from the fatal signal to the last frame */
@@ -252,6 +251,9 @@ typedef struct tsm_proc {
     uint16_t kills;    /* how often Killed was raised in it */
     uint32_t quick_runs;
     uint32_t epoch; /* of the node it belongs to; set by tsm_ptab */
+    /* any thread, atomic: when the wait going on times out, or 0. Only the owner makes it 0 or
+     * not; who reads the clock may put a time for a delay (sched/tsm_ptimer.h) */
+    uint64_t a_wake;
     uint32_t a_urgent; /* any thread, atomic: look at the inbox; far from what all senders write to */
 } tsm_proc_t;
 
@@ -287,8 +289,9 @@ typedef struct tsm_hooks {
     void (*poke)(tsm_proc_t* p, uint32_t status);
     /* p is limited, and msg is about to come into its mailbox */
     void (*mail)(tsm_proc_t* p, tsm_sig_t* msg);
-    /* a receive timer fired before wake_ns: set it again; no memory: it waits without a limit */
-    void (*not_yet)(tsm_proc_t* p);
+    /* a receive timer fired while p waits: is its time up? else set again; no memory: it waits
+     * without a limit */
+    void (*timer_fired)(tsm_proc_t* p);
     /* send it to `to` after a while; TSM_E_NOMEM: sig stays the caller's */
     int (*later)(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns);
 } tsm_hooks_t;

@@ -141,15 +141,16 @@ tsm_ptab_new_any(int* err)
     if (p == NULL) {
         return NULL;
     }
-    /* From rq_node on everything starts as zero; what is above, and a_urgent, is atomic and
-     * may be looked at by holders of old pids, so each field is set on its own. */
-    memset(&p->rq_node, 0, offsetof(tsm_proc_t, a_urgent) - offsetof(tsm_proc_t, rq_node));
+    /* From rq_node on everything starts as zero; what is above, and from a_wake on, is atomic
+     * and may be looked at by holders of old pids, so each field is set on its own. */
+    memset(&p->rq_node, 0, offsetof(tsm_proc_t, a_wake) - offsetof(tsm_proc_t, rq_node));
     p->mb_last = &p->mb_first;
     p->mb_save = &p->mb_first;
     p->priority = TSM_PRIO_NORMAL;
     p->epoch = tsm_load_relaxed(&table.a_epoch); /* relaxed: changes between nodes only. */
     /* relaxed: nobody knows the new pid yet; publishing it publishes these. */
     tsm_store_relaxed(&p->a_worker, NULL);
+    tsm_store_relaxed(&p->a_wake, 0);
     tsm_store_relaxed(&p->a_urgent, 0);
     tsm_store_relaxed(&p->a_held, 0);
     tsm_store_relaxed(&p->a_status, TSM_ST_RUNNABLE);

@@ -8,6 +8,10 @@
  *   sending     any thread that is attached to the interpreter
  *   draining    the owner of the process (tsm_proc.h)
  *   buried      the calling OS thread alone
+ * Protocol: messages for the sleeping
+ *   Who wakes a process owns it, and an inbox that was asleep is empty: a message is handled
+ *   right there and goes into the mailbox, in the order in which the inbox would give it out
+ *   (deliver_asleep).
  * Protocol: death
  *   1. inbox becomes DEAD: no later push succeeds, the pid is dead to the world
  *   2. the name goes, and what it holds elsewhere (tables)
@@ -216,52 +220,8 @@ poke(tsm_proc_t* p)
     /* sc: after the push, against the store of BLOCKED in sched/tsm_monitor.c. */
     uint32_t status = tsm_load_sc(&p->a_status);
     if (status == TSM_ST_RUNNING || status == TSM_ST_BLOCKED) {
-        /* relaxed: a hint; the monitor thread looks again at its next tick. */
-        tsm_store_relaxed(&p->a_urgent, 1);
-        tsm_hooks.poke(p, status);
+        tsm_hooks.poke(p, status); /* missed: a_urgent is set, and the monitor thread looks again */
     }
-}
-
-int
-tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
-{
-    tsm_proc_t* p = tsm_ptab_get_any(to);
-    uint16_t kind = sig->kind; /* after the push sig is no longer ours */
-    if (TSM_UNLIKELY(tsm_det.on != 0)) {
-        tsm_det_signal_any(to, sig);
-        if (tsm_fault_count != 0 && tsm_sig_is_mail(kind) && tsm_fault_message(to, sig)) {
-            return TSM_OK;
-        }
-    }
-    if (p != NULL) {
-        /* acquire: pairs with tsm_qlimit_open_owner. */
-        tsm_qlimit_t* limit = tsm_load_acquire(&p->a_qlimit);
-        if (TSM_UNLIKELY(limit != NULL) && tsm_sig_is_mail(kind)) {
-            int rc = tsm_qlimit_offer_any(limit, to, sig);
-            if (rc != TSM_OK) {
-                return rc < 0 ? rc : TSM_OK;
-            }
-        }
-        bool first = (sig->flags & TSM_SIGF_PRIORITY) != 0;
-        sig->gen = tsm_pid_gen(to);
-        switch (tsm_inbox_push_any(&p->inbox, &sig->node)) {
-        case TSM_PUSH_WOKE:
-            tsm_hooks.ready(p);
-            return TSM_OK;
-        case TSM_PUSH_QUEUED:
-            if (TSM_UNLIKELY(first || kind >= TSM_SIG_EXIT)) {
-                tsm_store_relaxed(&p->a_urgent, 1); /* relaxed: after the push, see drain. */
-            }
-            if (TSM_UNLIKELY(kind >= TSM_SIG_EXIT)) {
-                poke(p);
-            }
-            return TSM_OK;
-        case TSM_PUSH_DEAD:
-            break;
-        }
-    }
-    answer_for_dead(to, sig);
-    return TSM_E_NOPROC;
 }
 
 /* An exit signal. Returns the reason to die with (one reference), or NULL: sig is now
@@ -396,9 +356,9 @@ handle_started(tsm_proc_t* p, tsm_sig_t* sig)
 static bool
 pass_alias(tsm_proc_t* p, tsm_sig_t* msg)
 {
-    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_ALIAS, msg->ref);
+    tsm_rel_t* rel = tsm_rel_find_owner(p, TSM_REL_MONITOR, msg->ref); /* a reference is one or the other */
     if (rel == NULL) {
-        rel = tsm_rel_find_owner(p, TSM_REL_MONITOR, msg->ref);
+        rel = tsm_rel_find_owner(p, TSM_REL_ALIAS, msg->ref);
     }
     if (rel == NULL || rel->alias_mode == TSM_ALIAS_NONE) {
         return false;
@@ -432,16 +392,80 @@ handle_message(tsm_proc_t* p, tsm_sig_t* msg)
     tsm_mailbox_append_owner(p, msg);
 }
 
+/* A message for a process that sleeps: who wakes it owns it, and nothing has come before that is
+ * not handled, so the message is handled at once. The way through the inbox would cost a
+ * read-modify-write more. False: it is awake. */
+static bool
+deliver_asleep(tsm_proc_t* p, tsm_sig_t* sig)
+{
+    if (!tsm_inbox_is_idle(&p->inbox) || !tsm_inbox_claim_any(&p->inbox)) {
+        return false;
+    }
+    /* relaxed: ours now. It may be another life of the slot. */
+    if (TSM_LIKELY(tsm_load_relaxed(&p->a_gen) == sig->gen) && TSM_LIKELY((p->flags & TSM_PF_LIMITED) == 0)) {
+        handle_message(p, sig);
+    } else {
+        tsm_push_t how = tsm_inbox_push_any(&p->inbox, &sig->node); /* active, and only we could end it */
+        tsm_assert(how == TSM_PUSH_QUEUED);
+        (void)how;
+    }
+    tsm_hooks.ready(p);
+    return true;
+}
+
+int
+tsm_signal_any(tsm_pid_t to, tsm_sig_t* sig)
+{
+    tsm_proc_t* p = tsm_ptab_get_any(to);
+    uint16_t kind = sig->kind; /* after the push sig is no longer ours */
+    if (TSM_UNLIKELY(tsm_det.on != 0)) {
+        tsm_det_signal_any(to, sig);
+        if (tsm_fault_count != 0 && tsm_sig_is_mail(kind) && tsm_fault_message(to, sig)) {
+            return TSM_OK;
+        }
+    }
+    if (p != NULL) {
+        /* acquire: pairs with tsm_qlimit_open_owner. */
+        tsm_qlimit_t* limit = tsm_load_acquire(&p->a_qlimit);
+        if (TSM_UNLIKELY(limit != NULL) && tsm_sig_is_mail(kind)) {
+            int rc = tsm_qlimit_offer_any(limit, to, sig);
+            if (rc != TSM_OK) {
+                return rc < 0 ? rc : TSM_OK;
+            }
+        }
+        bool first = (sig->flags & TSM_SIGF_PRIORITY) != 0;
+        sig->gen = tsm_pid_gen(to);
+        if (tsm_sig_is_mail(kind) && TSM_LIKELY(tsm_det.on == 0) && deliver_asleep(p, sig)) {
+            return TSM_OK;
+        }
+        switch (tsm_inbox_push_any(&p->inbox, &sig->node)) {
+        case TSM_PUSH_WOKE:
+            tsm_hooks.ready(p);
+            return TSM_OK;
+        case TSM_PUSH_QUEUED:
+            if (TSM_UNLIKELY(first || kind >= TSM_SIG_EXIT)) {
+                tsm_store_relaxed(&p->a_urgent, 1); /* relaxed: after the push, see drain. */
+            }
+            if (TSM_UNLIKELY(kind >= TSM_SIG_EXIT)) {
+                poke(p);
+            }
+            return TSM_OK;
+        case TSM_PUSH_DEAD:
+            break;
+        }
+    }
+    answer_for_dead(to, sig);
+    return TSM_E_NOPROC;
+}
+
 static void
 handle_timeout(tsm_proc_t* p, tsm_sig_t* sig)
 {
     if (sig->ref == p->timer_id && p->timer_id != 0) {
         p->timer_id = 0;
         p->timer = NULL;
-        if (p->wake_ns != 0 && p->wake_ns <= p->timer_ns) {
-            p->flags |= TSM_PF_TIMED_OUT;
-        } else if (p->wake_ns != 0) {
-            tsm_hooks.not_yet(p);
+        if (tsm_load_relaxed(&p->a_wake) != 0) { /* relaxed: only we make it 0 or not. */
+            tsm_hooks.timer_fired(p);
         }
     }
     tsm_sig_free(sig);

@@ -8,6 +8,7 @@
 #define TSM_LOW_TURNS 7       /* a low process is passed over so often, then runs */
 #define TSM_GLOBAL_EVERY 61u  /* picks between two looks at inject first (Go's number) */
 #define TSM_CLOCK_EVERY 16u   /* picks between two looks at the clock */
+#define TSM_UNRECKONED 15     /* waits begun since then */
 #define TSM_STUCK_NS 10000000 /* tier 3: so long in native code costs the slot */
 #define TSM_DET_STUCK_NS 2000000000 /* the same in a deterministic run, which it spoils */
 #define TSM_DET_NAP_NS 2000000 /* deterministic run: how often it looks at threads outside */

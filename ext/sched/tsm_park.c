@@ -271,7 +271,7 @@ tsm_preempt(tsm_worker_t* w)
         tsm_reacquire(w);
     } else {
         tsm_slot_t* slot = tsm_worker_slot(w);
-        (void)tsm_ptimer_expire(slot, tsm_now_ms());
+        (void)tsm_ptimer_expire(slot, tsm_ptimer_clock(slot) / 1000000u);
         if ((p->flags & TSM_PF_DEAD) == 0 && !tsm_inbox_is_empty(&p->inbox)) {
             (void)tsm_proc_service_owner(p);
         }

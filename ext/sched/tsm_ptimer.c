@@ -136,7 +136,7 @@ remove_own(tsm_proc_t* p)
     p->timer_id = 0;
 }
 
-/* One that fires at wake_ns, which is delay_ns from now. */
+/* One that fires delay_ns from now. */
 static int
 set_own(tsm_proc_t* p, uint64_t delay_ns)
 {
@@ -154,35 +154,108 @@ set_own(tsm_proc_t* p, uint64_t delay_ns)
     p->timer = handle.timer;
     p->timer_id = handle.id;
     p->timer_slot = handle.slot;
-    p->timer_ns = p->wake_ns;
+    p->timer_delay_ns = delay_ns;
     return TSM_OK;
 }
 
-int
-tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
+/* ---- limits; see the essay ---- */
+
+#define UNRECKONED (UINT64_C(1) << 63)
+#define DELAY_BITS 40 /* some 18 minutes; 23 are left for the number of the wait */
+#define LATEST_NS (UNRECKONED - 1)
+
+static uint64_t
+later(uint64_t now_ns, uint64_t delay_ns)
+{
+    return delay_ns < LATEST_NS - now_ns ? now_ns + delay_ns : LATEST_NS;
+}
+
+/* word was read before the clock. Returns the time, or another word that stands there now. */
+static uint64_t
+reckon(tsm_proc_t* p, uint64_t word, uint64_t now_ns)
+{
+    uint64_t due_ns = later(now_ns, word & ((UINT64_C(1) << DELAY_BITS) - 1));
+    /* acq_rel: nothing comes with the word; relaxed does not exist. */
+    return tsm_cas_acq_rel(&p->a_wake, &word, due_ns) ? due_ns : word;
+}
+
+uint64_t
+tsm_ptimer_clock(tsm_slot_t* slot)
+{
+    uint64_t words[TSM_UNRECKONED];
+    uint32_t n = slot->unreckoned_count;
+    for (uint32_t i = 0; i < n; i++) {
+        /* acquire: the clock is read afterwards. The struct stays, whoever lives in it. */
+        words[i] = tsm_load_acquire(&slot->unreckoned[i]->a_wake);
+    }
+    slot->unreckoned_count = 0;
+    uint64_t now_ns = tsm_time_ns();
+    for (uint32_t i = 0; i < n; i++) {
+        if ((words[i] & UNRECKONED) != 0) {
+            (void)reckon(slot->unreckoned[i], words[i], now_ns);
+        }
+    }
+    return now_ns;
+}
+
+static void
+note_unreckoned(tsm_slot_t* slot, tsm_proc_t* p)
+{
+    uint32_t n = slot->unreckoned_count;
+    if (TSM_LIKELY(n != 0) && slot->unreckoned[n - 1] == p) {
+        return;
+    }
+    if (n == TSM_UNRECKONED) {
+        (void)tsm_ptimer_clock(slot);
+        n = 0;
+    }
+    slot->unreckoned[n] = p;
+    slot->unreckoned_count = n + 1;
+}
+
+static int
+arm_by_clock(tsm_proc_t* p, uint64_t delay_ns)
 {
     uint64_t now_ns = tsm_time_ns();
-    p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
-    p->wake_ns = delay_ns < UINT64_MAX - now_ns ? now_ns + delay_ns : UINT64_MAX;
     if (p->timer_id != 0) {
-        if (p->timer_ns <= p->wake_ns) {
+        if (p->timer_delay_ns <= delay_ns) {
+            tsm_store_relaxed(&p->a_wake, later(now_ns, delay_ns)); /* relaxed: a word alone. */
             return TSM_OK;
         }
         remove_own(p);
     }
     int rc = set_own(p, delay_ns);
-    p->wake_ns = rc == TSM_OK ? p->wake_ns : 0;
+    tsm_store_relaxed(&p->a_wake, rc == TSM_OK ? later(now_ns, delay_ns) : 0); /* relaxed: as above. */
     return rc;
 }
 
-void
-tsm_ptimer_not_yet(tsm_proc_t* p)
+int
+tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns)
 {
+    tsm_slot_t* slot = tsm_worker_slot(tsm_self);
+    p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
+    bool early = p->timer_id != 0 && p->timer_delay_ns <= delay_ns;
+    if (TSM_UNLIKELY(!early || slot == NULL || delay_ns >> DELAY_BITS != 0 || tsm_det.on != 0)) {
+        return arm_by_clock(p, delay_ns);
+    }
+    /* relaxed: a word alone; whoever reckons it has found p by way of the slot. */
+    tsm_store_relaxed(&p->a_wake, UNRECKONED | tsm_ref_new() << DELAY_BITS | delay_ns);
+    note_unreckoned(slot, p);
+    return TSM_OK;
+}
+
+void
+tsm_ptimer_fired(tsm_proc_t* p)
+{
+    uint64_t due_ns = tsm_load_acquire(&p->a_wake); /* acquire: before the clock. */
     uint64_t now_ns = tsm_time_ns();
-    if (now_ns >= p->wake_ns) {
+    if ((due_ns & UNRECKONED) != 0) {
+        due_ns = reckon(p, due_ns, now_ns);
+    }
+    if (now_ns >= due_ns) {
         p->flags |= TSM_PF_TIMED_OUT;
-    } else if (set_own(p, p->wake_ns - now_ns) < 0) {
-        p->wake_ns = 0;
+    } else if (set_own(p, due_ns - now_ns) < 0) {
+        tsm_store_relaxed(&p->a_wake, 0); /* relaxed: as above. */
     }
 }
 
@@ -197,7 +270,7 @@ tsm_ptimer_later(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns)
 void
 tsm_ptimer_disarm(tsm_proc_t* p)
 {
-    p->wake_ns = 0;
+    tsm_store_relaxed(&p->a_wake, 0); /* relaxed: a word alone. */
     p->flags &= ~(uint32_t)TSM_PF_TIMED_OUT;
     if (TSM_UNLIKELY(tsm_det.on != 0) && p->timer_id != 0) {
         remove_own(p);
@@ -207,7 +280,7 @@ tsm_ptimer_disarm(tsm_proc_t* p)
 void
 tsm_ptimer_remove(tsm_proc_t* p)
 {
-    p->wake_ns = 0;
+    tsm_store_relaxed(&p->a_wake, 0); /* relaxed: a word alone. */
     if (p->timer_id != 0) {
         remove_own(p);
     }

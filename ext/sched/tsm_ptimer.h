@@ -10,6 +10,18 @@
  *                 One of the two sees the other; who sets it for itself is both, and needs
  *                 no fence. The timer of the process's own receive
  *                 (arm) is in no group and hangs in the wheel of the slot it runs on.
+ * Limits          Reading the clock costs as much as all else in beginning a wait, and most waits
+ *                 are over within microseconds. So a wait that finds the timer of an earlier one,
+ *                 which was set for no longer and so fires early enough whatever the time is, is
+ *                 begun without it: a_wake is then not a time but UNRECKONED, a number of the wait
+ *                 and its delay, and the slot notes the process.
+ *                   reckoning  whoever next reads the clock for the slot (every 16 picks, at a
+ *                              preemption, before it goes idle, with a new holder) reads the
+ *                              words of those noted first, then the clock, and puts the time
+ *                              where the word still stands (compare-and-swap)
+ *                 So the time is never too early, and late by as much as that took. The process
+ *                 may be gone or somewhere else in another wait meanwhile: the rule holds for
+ *                 whichever wait the word was read of, and the number tells two of them apart.
  * Source          erlang:send_after/3, cancel_timer/1 (semantics 1.7)
  */
 #ifndef TSM_PTIMER_H
@@ -41,16 +53,27 @@ int tsm_ptimer_set(uint64_t delay_ns, tsm_pid_t to, void* name, uint64_t name_ha
 bool tsm_ptimer_cancel(const tsm_timer_handle_t* handle, uint64_t* left_ns);
 bool tsm_ptimer_read(const tsm_timer_handle_t* handle, uint64_t* left_ns);
 
+/* The time, for the slot we hold; reckons the limits. */
+uint64_t tsm_ptimer_clock(tsm_slot_t* slot);
+
 /* The timer of p's receive. Most waits end before their time, so ending one only forgets its
  * time: the timer stays, for the next wait, which uses it when it fires early enough and sets it
  * again when it fired too early. At most one is set at a time, and a process is woken for
  * nothing at most once in the time that it waits for at the longest. */
 int tsm_ptimer_arm(tsm_proc_t* p, uint64_t delay_ns);
-void tsm_ptimer_not_yet(tsm_proc_t* p); /* hooks.not_yet */
+void tsm_ptimer_fired(tsm_proc_t* p); /* hooks.timer_fired */
+
+/* The wait that goes on has a limit. */
+static inline bool
+tsm_ptimer_runs(const tsm_proc_t* p)
+{
+    return tsm_load_relaxed(&p->a_wake) != 0; /* relaxed: only the owner makes it 0 or not. */
+}
+
 static inline bool
 tsm_ptimer_is_armed(const tsm_proc_t* p)
 {
-    return p->wake_ns != 0 || (p->flags & TSM_PF_TIMED_OUT) != 0;
+    return tsm_ptimer_runs(p) || (p->flags & TSM_PF_TIMED_OUT) != 0;
 }
 /* sig reaches `to` later; nobody cancels it. TSM_E_NOMEM: sig stays the caller's. */
 int tsm_ptimer_later(tsm_pid_t to, tsm_sig_t* sig, uint64_t delay_ns);

@@ -357,6 +357,7 @@ make_slots(uint32_t count)
     }
     for (uint32_t i = 0; i < count; i++) {
         tsm_sched.slots[i].seen_ticks = tsm_sched.slots[i].seen_ns = 0;
+        tsm_sched.slots[i].unreckoned_count = 0;
         tsm_sched.slots[i].picks = tsm_sched.slots[i].woken_reds = 0;
         tsm_wheel_restart(&tsm_sched.slots[i].wheel, tsm_now_ms());
         for (int q = 0; q < TSM_QUEUES; q++) {

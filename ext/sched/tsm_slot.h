@@ -39,6 +39,8 @@ typedef struct tsm_slot {
     tsm_wheel_t wheel; /* locks itself */
     /* holder only */
     uint32_t picks;
+    uint32_t unreckoned_count;
+    tsm_proc_t* unreckoned[TSM_UNRECKONED]; /* their limits await a look at the clock (tsm_ptimer.h) */
     uint32_t woken_reds; /* used since a spent process was picked */
     uint64_t a_switches; /* statistics: written by the holder, read by any (relaxed) */
     uint64_t a_preemptions;

@@ -132,6 +132,24 @@ await_returns(tsm_worker_t* w)
     }
 }
 
+/* What tsm_pick_local would come to first at most picks: one that was woken, of normal priority.
+ * NULL: ask it. */
+static inline tsm_proc_t*
+pick_woken(tsm_slot_t* slot)
+{
+    /* relaxed: as in tsm_pick_local. */
+    if (TSM_UNLIKELY(tsm_det.on != 0 || tsm_load_relaxed(&tsm_sched.a_above) != 0
+                     || slot->woken_reds >= TSM_BUDGET_REDS || (slot->picks + 1) % TSM_GLOBAL_EVERY == 0)) {
+        return NULL;
+    }
+    tsm_proc_t* p = tsm_runq_pop_owner(&slot->runq[TSM_Q_NORMAL]);
+    if (p == NULL || pass_over(slot, TSM_Q_NORMAL, p, NULL)) {
+        return NULL;
+    }
+    slot->picks++;
+    return p;
+}
+
 /* From the slot's own queues and inject, highest priority first. rival: the process that
  * would go on otherwise, or NULL; nothing below its priority is picked. Holder only. */
 tsm_proc_t*
@@ -253,6 +271,9 @@ search(tsm_worker_t* w, tsm_slot_t* slot)
 static tsm_proc_t*
 wait_for_work(tsm_worker_t* w, tsm_slot_t* slot)
 {
+    if (slot->unreckoned_count != 0) {
+        (void)tsm_ptimer_clock(slot);
+    }
     tsm_proc_t* p = steal(slot, TSM_Q_SPENT);
     if (p != NULL) {
         return p;
@@ -445,8 +466,9 @@ dispatch(tsm_worker_t* w, tsm_slot_t* slot, tsm_proc_t* p)
 static void
 look_at_clock(tsm_slot_t* slot)
 {
-    if (slot->picks % TSM_CLOCK_EVERY == 0 && tsm_wheel_next_ms_any(&slot->wheel) != UINT64_MAX) {
-        (void)tsm_ptimer_expire(slot, tsm_now_ms());
+    if (slot->picks % TSM_CLOCK_EVERY == 0
+        && (tsm_wheel_next_ms_any(&slot->wheel) != UINT64_MAX || slot->unreckoned_count != 0)) {
+        (void)tsm_ptimer_expire(slot, tsm_ptimer_clock(slot) / 1000000u);
     }
 }
 
@@ -493,11 +515,17 @@ det_idle(tsm_worker_t* w, tsm_slot_t* slot)
 static void
 hold_slot(tsm_worker_t* w)
 {
-    tsm_slot_t* slot;
+    tsm_slot_t* slot = tsm_worker_slot(w);
+    if (slot != NULL) {
+        (void)tsm_ptimer_clock(slot); /* who held it may have left it long ago */
+    }
     while ((slot = tsm_worker_slot(w)) != NULL && !closing(w)) {
         tsm_proc_t* p = w->next;
         w->next = NULL;
         look_at_clock(slot);
+        if (p == NULL) {
+            p = pick_woken(slot);
+        }
         if (p == NULL) {
             p = tsm_pick_local(slot, NULL);
         }
