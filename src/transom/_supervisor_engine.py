@@ -37,6 +37,7 @@ from transom._core import Exit, Pid, Ref, _adopt, _monotonic, receive
 from transom._operation import Operation
 from transom._proc_lib import Start
 from transom._restart import is_clean, wants_restart
+from transom._start import ChildStart
 
 _log = logging.getLogger("transom")
 _is_logged = _log.isEnabledFor  # names that are found at once: see Cost
@@ -56,19 +57,29 @@ class Failed(Exception):
 class Child:
     """One child and where it stands."""
 
-    __slots__ = ("key", "last_pid", "pid", "plain", "progress", "retry", "spec", "start", "started", "timer")
+    __slots__ = ("args", "begin", "key", "last_pid", "pid", "progress", "retry", "spec", "started", "timer")
+    args: tuple[Any, ...]  # of begin
 
     def __init__(self, key: Hashable, spec: ChildSpec) -> None:
         self.key = key
         self.spec = spec
-        self.start = spec.start
-        self.plain = spec.restart == "permanent" and spec.recovery is None  # it is always restarted, and by start
         self.pid: Pid | None = None
         self.last_pid: Pid | None = None
         self.started: Any = None  # what its start function gave: a reference or a Pid
         self.retry: Ref | None = None
         self.timer: _core.Timer | None = None
         self.progress = None if spec.recovery is None else _restart.Progress()
+        self.begin: Any = None  # a function, of a plain child, once it has ended
+
+    def is_plain(self) -> bool:
+        """Is it started again whenever it ends, at once? Then begin(*args) is spec.start(), without a frame of ours."""
+        spec = self.spec
+        if spec.restart != "permanent" or spec.recovery is not None:
+            return False
+        self.begin, self.args = spec.start, ()
+        if type(spec.start) is ChildStart:
+            self.begin, self.args = spec.start.parts()
+        return True
 
     def state(self) -> Pid | str | None:
         return "restarting" if self.retry is not None else self.pid
@@ -136,7 +147,7 @@ class Engine:
                 step = None
                 if child is None:
                     step = self.handle(message)
-                elif not (at_once and child.plain):
+                elif not (at_once and (child.begin or child.is_plain())):
                     step = self._ended(child, message.reason)
                 else:
                     child.pid = None
@@ -146,7 +157,7 @@ class Engine:
                     if logged:
                         self._report("ended", child, message.reason, RESTARTED)
                     try:
-                        started: Any = child.start()
+                        started: Any = child.begin(*child.args)
                         if kind(started) is native or waits(started):
                             started = await started
                         pid = None if started is None else link(started)
@@ -160,7 +171,7 @@ class Engine:
                         else:
                             by_pid[pid] = child
                             child.last_pid = pid
-                        if logged:
+                        if logged and is_logged(INFO):
                             self._report_start(child)
                 message = None  # a reason may be large
                 if step is not None:
@@ -220,15 +231,16 @@ class Engine:
 
     async def start_all(self, specs: Iterable[Any]) -> None:
         """Start the first children from left to right; when one fails, stop those before it and end."""
+        children, launch = self.children, self.launch
         try:
             for spec in check_specs(specs, self.auto_shutdown):
-                child = self.children[spec.id] = Child(spec.id, spec)
-                failure = await self.launch(child)
+                child = children[spec.id] = Child(spec.id, spec)
+                failure = await launch(child)
                 if failure is not None:
                     self._report("failed to start", child, failure[0], "the supervisor gives up")
                     raise _errors.Stop(("shutdown", ("failed_to_start_child", spec.id, failure[0])))
                 if child.pid is None and spec.restart == "temporary":
-                    del self.children[spec.id]
+                    del children[spec.id]
         except Exception:
             await self.stop_all()
             raise
@@ -242,8 +254,8 @@ class Engine:
             self._call_off(child)
         progress = child.progress
         try:
-            started: Any = (child.start if progress is None else progress.start_of(child.spec))()
-            if waits(started):
+            started: Any = (child.spec.start if progress is None else progress.start_of(child.spec))()
+            if type(started) is Start or waits(started):
                 started = await started
             # Linked once more: a start function may have forgotten it.
             pid = None if started is None else _adopt(started)
@@ -259,7 +271,8 @@ class Engine:
             child.last_pid = pid
         if progress is not None:
             progress.since = _monotonic()
-        self._report_start(child)
+        if _is_logged(INFO):
+            self._report_start(child)
         if self.notes_starts:
             self.on_started(child)
         if pid is None and again:
@@ -478,8 +491,7 @@ class Engine:
     # -- reports ------------------------------------------------------------------------------------------------------
 
     def _report_start(self, child: Child) -> None:
-        if _is_logged(INFO):
-            _log.info("%s: child %r started as %s", self.who, child.spec.id, child.pid)
+        _log.info("%s: child %r started as %s", self.who, child.spec.id, child.pid)
 
     def _report(self, what: str, child: Child, reason: Any, then: str) -> None:
         if not _is_logged(ERROR):
