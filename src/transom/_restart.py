@@ -42,27 +42,17 @@ def group_of[T](strategy: str, children: Sequence[T], ended: T) -> list[T]:
     return list(children[children.index(ended) :])
 
 
-class Intensity:
-    """How many restarts there were lately; more than max_restarts within max_seconds are too many."""
+def intensity(max_restarts: int, max_seconds: float) -> Callable[[float], bool]:
+    """A function that notes a restart at a time, and says whether there are at most max_restarts in max_seconds."""
+    times: deque[float] = deque()
 
-    __slots__ = ("_max_restarts", "_max_seconds", "_times")
+    def note(now: float) -> bool:
+        times.append(now)
+        while times[0] < now - max_seconds:
+            times.popleft()
+        return len(times) <= max_restarts
 
-    def __init__(self, max_restarts: int, max_seconds: float) -> None:
-        self._max_restarts = max_restarts
-        self._max_seconds = max_seconds
-        self._times: deque[float] = deque()
-
-    def add(self, now: float) -> bool:
-        """Note a restart. Returns False when it is one too many."""
-        self._times.append(now)
-        while self._times[0] < now - self._max_seconds:
-            self._times.popleft()
-        return len(self._times) <= self._max_restarts
-
-    @property
-    def count(self) -> int:
-        """The restarts within the period, as of the last one."""
-        return len(self._times)
+    return note
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

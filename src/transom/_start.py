@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from types import FunctionType
 from typing import Any
@@ -150,11 +151,13 @@ class Start[A]:
 
     def child(self, *args: Any, **kwargs: Any) -> ChildSpec:
         """As ``Agent.child``."""
-        return ChildSpec(id=self.agent.__name__, start=_ChildStart(self, args, tuple(kwargs.items())), name=self.spawn.name)
+        return ChildSpec(
+            id=self.agent.__name__, start=ChildStart(self, args, tuple(kwargs.items())), name=self.spawn.name
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class _ChildStart:
+class ChildStart:
     """The start function of a child: a value, so that it can be compared and shown."""
 
     how: Start[Any]
@@ -166,5 +169,9 @@ class _ChildStart:
             return self.how.how.start_link(*self.args)
         return self.how.how.start_link(*self.args, **dict(self.kwargs))
 
-    def with_name(self, name: str | None) -> _ChildStart:
+    def parts(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """A function and the arguments with which it does the same, sooner."""
+        return (self, ()) if self.kwargs else (self.how.how.start_link, self.args)
+
+    def with_name(self, name: str | None) -> ChildStart:
         return replace(self, how=self.how.options(name=name))

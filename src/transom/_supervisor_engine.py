@@ -13,9 +13,11 @@ Invariants
     An Exit from a pid that is not in by_pid is of no child (any more): stopped children are unlinked first, so a
     leftover Exit of one is told from a crash by that alone. Nothing is restarted twice.
 
-Cost        One end and restart is what a supervisor does most, and it does it while others wait: from the Exit to the
-            start there are plain functions, which return a coroutine where something has to be waited for, and names of
-            other modules are imported by name: the free-threaded interpreter looks each attribute up anew.
+Cost        One end and restart is what a supervisor does most, and it does it while others wait. The free-threaded
+            interpreter does not specialise: an attribute costs 300 instructions, a global name 200, a call of a method
+            1,000. So the restart of a permanent child by itself stands in run, in one frame and with local names. What
+            it does is what _ended and launch do for any child. Elsewhere there are plain functions, which return
+            a coroutine where something has to be waited for.
 
 Rejected    Taking leftover Exits out of the mailbox after each stop: a scan per child, quadratic when many end at once.
 
@@ -27,12 +29,15 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Coroutine, Hashable, Iterable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from transom import _core, _errors, _restart, _sys, _values
 from transom._child import ChildSpec
 from transom._core import Exit, Pid, Ref, _adopt, _monotonic, receive
 from transom._operation import Operation
+from transom._proc_lib import Start
+from transom._restart import is_clean, wants_restart
+from transom._start import ChildStart
 
 _log = logging.getLogger("transom")
 _is_logged = _log.isEnabledFor  # names that are found at once: see Cost
@@ -41,6 +46,7 @@ INFO, ERROR = logging.INFO, logging.ERROR
 CALL = "$supervisor_call"
 RETRY = "$supervisor_retry"
 END = "$supervisor_end"
+RESTARTED = "it is restarted"
 NODE = "<0.0.0>"  # the sender of the exit signals of stop()
 
 
@@ -51,7 +57,8 @@ class Failed(Exception):
 class Child:
     """One child and where it stands."""
 
-    __slots__ = ("key", "last_pid", "pid", "progress", "retry", "spec", "started", "timer")
+    __slots__ = ("args", "begin", "key", "last_pid", "pid", "progress", "retry", "spec", "started", "timer")
+    args: tuple[Any, ...]  # of begin
 
     def __init__(self, key: Hashable, spec: ChildSpec) -> None:
         self.key = key
@@ -62,6 +69,17 @@ class Child:
         self.retry: Ref | None = None
         self.timer: _core.Timer | None = None
         self.progress = None if spec.recovery is None else _restart.Progress()
+        self.begin: Any = None  # a function, of a plain child, once it has ended
+
+    def is_plain(self) -> bool:
+        """Is it started again whenever it ends, at once? Then begin(*args) is spec.start(), without a frame of ours."""
+        spec = self.spec
+        if spec.restart != "permanent" or spec.recovery is not None:
+            return False
+        self.begin, self.args = spec.start, ()
+        if type(spec.start) is ChildStart:
+            self.begin, self.args = spec.start.parts()
+        return True
 
     def state(self) -> Pid | str | None:
         return "restarting" if self.retry is not None else self.pid
@@ -105,7 +123,8 @@ class Engine:
         self.max_seconds = max_seconds
         self.auto_shutdown = auto_shutdown
         self.parent = parent
-        self.intensity = _restart.Intensity(max_restarts, max_seconds)
+        self.alone = strategy == "one_for_one"  # a child is restarted without others
+        self.note_restart = _restart.intensity(max_restarts, max_seconds)
         self.children: dict[Hashable, Child] = {}
         self.by_pid: dict[Pid, Child] = {}
         self.extra: Any = None  # of sys, as the following
@@ -116,9 +135,45 @@ class Engine:
 
     async def run(self) -> None:
         """Serve until told or forced to end; then stop all children and end with the reason."""
+        # Local names for the most frequent case: see Cost.
+        by_pid, note_restart, now = self.by_pid, self.note_restart, _monotonic
+        next_message, kind, exits, native, link = receive, type, Exit, Start, _adopt
+        is_logged, error_level = _is_logged, ERROR
+        at_once = self.alone and not self.notes_starts
         try:
             while True:
-                step = self.handle(await receive())
+                message = await next_message()
+                child = by_pid.pop(message.sender, None) if kind(message) is exits else None
+                step = None
+                if child is None:
+                    step = self.handle(message)
+                elif not (at_once and (child.begin or child.is_plain())):
+                    step = self._ended(child, message.reason)
+                else:
+                    child.pid = None
+                    if not note_restart(now()):
+                        self._give_up("ended", child, message.reason)
+                    logged = is_logged(error_level)
+                    if logged:
+                        self._report("ended", child, message.reason, RESTARTED)
+                    try:
+                        started: Any = child.begin(*child.args)
+                        if kind(started) is native or waits(started):
+                            started = await started
+                        pid = None if started is None else link(started)
+                    except Exception as error:
+                        self._failed_again(child, _reason_of(error))
+                    else:
+                        child.pid = pid
+                        child.started = started
+                        if pid is None:
+                            self.forget(child)
+                        else:
+                            by_pid[pid] = child
+                            child.last_pid = pid
+                        if logged and is_logged(INFO):
+                            self._report_start(child)
+                message = None  # a reason may be large
                 if step is not None:
                     await step
         except Exception as error:
@@ -129,10 +184,8 @@ class Engine:
             raise
 
     def handle(self, message: Any) -> Step:
+        """What is no Exit of a child."""
         if type(message) is Exit:
-            child = self.by_pid.pop(message.sender, None)
-            if child is not None:
-                return self._ended(child, message.reason)
             if message.sender == self.parent or str(message.sender) == NODE:
                 raise _errors.Stop(message.reason)
             return None
@@ -178,15 +231,16 @@ class Engine:
 
     async def start_all(self, specs: Iterable[Any]) -> None:
         """Start the first children from left to right; when one fails, stop those before it and end."""
+        children, launch = self.children, self.launch
         try:
             for spec in check_specs(specs, self.auto_shutdown):
-                child = self.children[spec.id] = Child(spec.id, spec)
-                failure = await self.launch(child)
+                child = children[spec.id] = Child(spec.id, spec)
+                failure = await launch(child)
                 if failure is not None:
                     self._report("failed to start", child, failure[0], "the supervisor gives up")
                     raise _errors.Stop(("shutdown", ("failed_to_start_child", spec.id, failure[0])))
                 if child.pid is None and spec.restart == "temporary":
-                    del self.children[spec.id]
+                    del children[spec.id]
         except Exception:
             await self.stop_all()
             raise
@@ -200,8 +254,8 @@ class Engine:
             self._call_off(child)
         progress = child.progress
         try:
-            started = (child.spec.start if progress is None else progress.start_of(child.spec))()
-            if isinstance(started, Operation) or (type(started) is not Pid and inspect.isawaitable(started)):
+            started: Any = (child.spec.start if progress is None else progress.start_of(child.spec))()
+            if type(started) is Start or waits(started):
                 started = await started
             # Linked once more: a start function may have forgotten it.
             pid = None if started is None else _adopt(started)
@@ -218,7 +272,7 @@ class Engine:
         if progress is not None:
             progress.since = _monotonic()
         if _is_logged(INFO):
-            _log.info("%s: child %r started as %s", self.who, child.spec.id, pid)
+            self._report_start(child)
         if self.notes_starts:
             self.on_started(child)
         if pid is None and again:
@@ -233,14 +287,14 @@ class Engine:
     def _ended(self, child: Child, reason: Any) -> Step:
         """A child ended by itself."""
         child.pid = None
-        restart = child.spec.restart
-        if restart == "permanent" or _restart.wants_restart(restart, reason):
-            return self._restart(child, "ended", reason)
-        if not _restart.is_clean(reason):
-            self._report("ended", child, reason, "it is not restarted")
-        self.forget(child)
-        self._auto_shutdown(child)
-        return None
+        if not wants_restart(child.spec.restart, reason):
+            if not is_clean(reason):
+                self._report("ended", child, reason, "it is not restarted")
+            self.forget(child)
+            self._auto_shutdown(child)
+            return None
+        delay = self._delay("ended", child, reason)
+        return self._start_later(child, delay) if delay else self._start_group(child)
 
     def forget(self, child: Child) -> None:
         """A child ended for good or was stopped: temporary ones leave nothing behind."""
@@ -258,31 +312,33 @@ class Engine:
             return
         raise _errors.Stop("shutdown")
 
-    def _restart(self, child: Child, how: str, reason: Any) -> Step:
+    def _delay(self, how: str, child: Child, reason: Any) -> float:
+        """Seconds until its restart; raises Stop when it is one too many."""
         now = _monotonic()
         step = "count" if child.progress is None else child.progress.next_step(child.spec.recovery, now)
-        if step == "give_up" or (step == "count" and not self.intensity.add(now)):
-            self._report(how, child, reason, "the supervisor gives up")
-            limit = f"more than {self.max_restarts} restarts within {self.max_seconds} s"
-            recovery = child.spec.recovery
-            if step == "give_up" and recovery is not None:
-                limit = f"{recovery.attempts} restarts of child {child.spec.id!r} did not help"
-            _log.error("%s: gives up: %s", self.who, limit)
-            self.forget(child)
-            raise _errors.Stop("shutdown")
+        if step == "give_up" or (step == "count" and not self.note_restart(now)):
+            self._give_up(how, child, reason, step == "give_up")
         delay = step if isinstance(step, float) else 0.0
         if _is_logged(ERROR):
-            then = f"it is restarted in {delay:.3g} s" if delay else "it is restarted"
+            then = f"it is restarted in {delay:.3g} s" if delay else RESTARTED
             self._report(how, child, reason, "its fallback is started" if step == "fall_back" else then)
-        if how == "failed to start":
-            self._wait(child, delay)  # by a message, so that requests get their turn
-            return None
-        return self._start_later(child, delay) if delay else self._start_group(child)
+        return delay
+
+    def _give_up(self, how: str, child: Child, reason: Any, attempts_used: bool = False) -> NoReturn:
+        self._report(how, child, reason, "the supervisor gives up")
+        limit = f"more than {self.max_restarts} restarts within {self.max_seconds} s"
+        recovery = child.spec.recovery
+        if attempts_used and recovery is not None:
+            limit = f"{recovery.attempts} restarts of child {child.spec.id!r} did not help"
+        _log.error("%s: gives up: %s", self.who, limit)
+        self.forget(child)
+        raise _errors.Stop("shutdown")
 
     def _failed_again(self, child: Child, reason: Any) -> None:
         if child.progress is not None:
             child.progress.since = _monotonic()
-        self._restart(child, "failed to start", reason)  # which waits for nothing
+        # By a message, so that requests get their turn.
+        self._wait(child, self._delay("failed to start", child, reason))
 
     async def _start_later(self, child: Child, delay: float) -> None:
         await self._stop_group(child)
@@ -312,7 +368,7 @@ class Engine:
         return [child for child in group if child.key in self.children]
 
     def _start_group(self, ended: Child) -> Coroutine[Any, Any, Any]:
-        return self.launch(ended, True) if self.strategy == "one_for_one" else self._restart_group(ended)
+        return self.launch(ended, True) if self.alone else self._restart_group(ended)
 
     async def _restart_group(self, ended: Child) -> None:
         for child in await self._stop_group(ended):
@@ -434,6 +490,9 @@ class Engine:
 
     # -- reports ------------------------------------------------------------------------------------------------------
 
+    def _report_start(self, child: Child) -> None:
+        _log.info("%s: child %r started as %s", self.who, child.spec.id, child.pid)
+
     def _report(self, what: str, child: Child, reason: Any, then: str) -> None:
         if not _is_logged(ERROR):
             return
@@ -456,6 +515,11 @@ def _reason_of(error: Exception) -> Any:
             return error.reason
         case _:
             return _values.make_crash(error)
+
+
+def waits(started: object) -> bool:
+    """Has what a start function gave to be awaited?"""
+    return type(started) is not Pid and (isinstance(started, Operation) or inspect.isawaitable(started))
 
 
 def patience(spec: ChildSpec) -> float | None:

@@ -75,6 +75,18 @@ async def test_children_by_pid() -> None:
 
 
 @in_node()
+async def test_a_child_whose_restart_says_that_it_is_not_needed_is_forgotten() -> None:
+    """A child returning ignore is kept as undefined unless temporary/dynamic."""
+    ref, me = await dynamic(), transom.current_pid()
+    starts = iter([lambda: transom.spawn_link(kid, me, "a"), lambda: None])
+    pid = await ref.start_child(ChildSpec(id="a", start=lambda: next(starts)()))
+    assert await up("a") == pid
+    send(pid, ("end", "crash"))
+    await eventually(ref.count_children, {"specs": 0, "active": 0, "supervisors": 0, "workers": 0})
+    await close(ref)
+
+
+@in_node()
 async def test_max_children_and_failing_starts() -> None:
     """max_children -> error max_children; a child that fails to start is not counted."""
     ref = await dynamic(max_children=1)

@@ -175,6 +175,69 @@ async def test_a_child_that_is_not_needed() -> None:
     await close(ref)
 
 
+class Announcer(transom.Agent):
+    """An agent that tells of its start."""
+
+    def init(self, owner: Pid) -> None:
+        send(owner, ("up", "a", transom.current_pid()))
+
+
+@in_node()
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_what_a_restart_of_a_permanent_child_may_come_to(strategy: Any) -> None:
+    """one_for_one restarts such a child in a frame of its own, the others do not; both do the same."""
+    me = transom.current_pid()
+    agent = Announcer.child(me).start
+    fails = ["operation", "pid", "unlinked", "fails", "fails", "awaitable", "operation", "none"]
+    script = iter(fails)
+
+    async def later() -> Any:
+        return await agent()
+
+    def start() -> Any:
+        match next(script):
+            case "operation":
+                return agent()
+            case "pid":
+                return transom.spawn_link(kid, me, "a")
+            case "unlinked":
+                return transom.spawn(kid, me, "a")
+            case "awaitable":
+                return later()
+            case "fails":
+                raise ZeroDivisionError("on purpose")
+        return None
+
+    ref, pids = await desk([ChildSpec(id="a", start=start)], strategy=strategy, max_restarts=len(fails) - 1)
+    pid = pids["a"]
+    for _ in range(fails.index("none") - 1 - fails.count("fails")):
+        assert await ref.get_child("a") is not None
+        assert await states(ref) == {"a": pid}
+        kill(pid)
+        pid = await up("a")
+    kill(pid)
+    await eventually(lambda: states(ref), {"a": None})
+    assert await ref.get_child("a") is None
+    script = iter(["operation"])
+    assert transom.pid_of(await ref.restart_child("a")) == await up("a")
+    await close(ref)
+
+
+@in_node()
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_agents_with_and_without_named_arguments_are_restarted_with_them(strategy: Any) -> None:
+    me = transom.current_pid()
+    for child in (Announcer.child(me), Announcer.child(owner=me)):
+        ref, pids = await desk([child.options(id="a")], strategy=strategy, max_restarts=3)
+        pid = pids["a"]
+        for _ in range(3):
+            kill(pid)
+            pid = await up("a")
+            assert transom.pid_of(await ref.get_child("a")) == pid
+        kill(pid)
+        await gone(ref, reason="shutdown")
+
+
 @in_node()
 async def test_stopping_takes_its_time_and_then_kills() -> None:
     """exit(child, shutdown), wait, then kill; child DOWN killed."""

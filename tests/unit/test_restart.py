@@ -10,7 +10,7 @@ import pytest
 from supervised import kid
 
 from transom import Backoff, ChildSpec, Recovery, Task
-from transom._restart import Intensity, Progress, group_of, is_clean, wants_restart
+from transom._restart import Progress, group_of, intensity, is_clean, wants_restart
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,12 @@ def test_groups() -> None:
 def test_intensity_against_a_plain_count(rng: random.Random) -> None:
     for _ in range(200):
         limit, seconds = rng.randrange(5), rng.uniform(0.1, 3)
-        intensity, now, times = Intensity(limit, seconds), 0.0, []
+        note, now, times = intensity(limit, seconds), 0.0, []
         for _ in range(50):
             now += rng.choice([0.0, rng.random()])
             times.append(now)
             recent = [t for t in times if t >= now - seconds]
-            assert intensity.add(now) is (len(recent) <= limit)
-            assert intensity.count == len(recent)
+            assert note(now) is (len(recent) <= limit)
 
 
 def test_backoff_delays() -> None:
