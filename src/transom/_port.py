@@ -427,7 +427,7 @@ class Port:
 
         def steps(timeout: float | None) -> Steps[None]:
             if self._core.reason is None:
-                core = self._mine()
+                core = self._mine(closed=True)  # it may close right now
                 yield core.ask(core.close, linger)
 
         return PortOp(steps)

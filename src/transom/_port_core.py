@@ -419,7 +419,8 @@ class _Guard:
         self.core = core
 
     def __del__(self) -> None:
-        self.core.post(self.core.ended)
+        if hasattr(self, "core"):  # else its maker was killed before it was made
+            self.core.post(self.core.ended)
 
 
 async def _warden(guard: _Guard, owner: _core.Pid) -> None:
