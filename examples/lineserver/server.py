@@ -75,19 +75,24 @@ class Door(transom.Agent):
     async def handle_info(self, message: Any) -> None:
         match message:
             case Accepted(listener, client):
-                try:
-                    connection = await Connections.at("connections").start_child(
-                        Connection.child().options(restart="temporary")
-                    )
-                    await client.set_active("once")
-                    await client.controlling_process(connection)
-                except transom.TooManyChildren:
-                    await client.close()
-                except ports.PortClosed:  # it came and went
-                    pass
+                await self._serve(client)
                 await listener.set_active("once")
-            case Closed(_, reason):
+            case Closed(port, reason) if port is self.listener:
                 raise RuntimeError(f"the listener closed: {reason}")
+
+    async def _serve(self, client: Any) -> None:
+        try:
+            connection = await Connections.at("connections").start_child(
+                Connection.child().options(restart="temporary")
+            )
+        except transom.TooManyChildren:
+            await client.close()
+            return
+        try:
+            await client.set_active("once")
+            await client.controlling_process(connection)  # one that has gone meanwhile tells the connection
+        except ports.PortClosed:  # somebody has ended it, and nobody is told
+            transom.exit(connection, "shutdown")
 
 
 class Desk(transom.Supervisor):

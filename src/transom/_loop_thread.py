@@ -211,17 +211,34 @@ def loop_thread(index: int = 0) -> LoopThread:
         raise ValueError(
             f"there is no event loop {index}: the node has {len(_threads)}; start it with run(main, io_threads={index + 1})"
         )
-    global _watch
-    with _lock:
+    thread = _threads[index]
+    if thread is None or thread.stopped:
+        failures: list[BaseException] = []
+        maker = threading.Thread(target=_make, args=(index, failures), name=f"transom-io-{index}-start", daemon=True)
+        maker.start()
+        maker.join()
         thread = _threads[index]
+        if failures:
+            raise failures[0]
         if thread is None or thread.stopped:
-            if not _core._is_running():
-                raise _errors.NotRunning("no node is running: call transom.run(main) or transom.start() first")
-            thread = _threads[index] = LoopThread(index)
-            if _watch is None:
-                _watch = _loop_watch.Watch(running)
-            _cores[index] = thread.core
-        return thread
+            raise _errors.NotRunning("no node is running: call transom.run(main) or transom.start() first")
+    return thread
+
+
+def _make(index: int, failures: list[BaseException]) -> None:
+    """On a thread of its own: the caller may be a process that is killed meanwhile, and the loop must not be forgotten."""
+    global _watch
+    try:
+        with _lock:
+            thread = _threads[index]
+            if _core._is_running() and (thread is None or thread.stopped):
+                thread = LoopThread(index)
+                if _watch is None:
+                    _watch = _loop_watch.Watch(running)
+                _threads[index] = thread
+                _cores[index] = thread.core
+    except BaseException as error:
+        failures.append(error)
 
 
 def core_of(index: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
@@ -15,6 +16,7 @@ from transom._start import pid_of
 
 ActiveMode = bool | int | Literal["once"]
 MAX_ACTIVE = 32_767
+TAKE_SECONDS = 1.0  # an operation that is given up waits so long for what its process does for it
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
@@ -125,13 +127,14 @@ class Passive:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """To the owner of an active port: it has closed, and this is its last message.
+    """To the owner of an active port: it has closed, and this is its last message. Its own ``close()`` tells none.
 
     Attributes:
         port: The port.
         reason: ``"closed"``: the other side ended it in an orderly way. Else ``(name, text)`` of an error, such as
-            ``("ECONNRESET", "Connection reset by peer")``, ``("EMSGSIZE", ...)`` for a frame over the limit or
-            ``("EPROTO", ...)`` for an end within a frame.
+            ``("ECONNRESET", "Connection reset by peer")``, ``("EMSGSIZE", ...)`` for a frame over the limit,
+            ``("EPROTO", ...)`` for an end within a frame or ``("EPIPE", ...)`` when its process was ended, as by
+            ``exit(port, ...)``.
 
     Source: {tcp_closed, Socket} and {tcp_error, Socket, Reason}.
     """
@@ -147,28 +150,40 @@ MESSAGES = (Data, ErrorData, Datagram, Accepted, ExitStatus, Eof, Passive, Close
 
 
 class Take:
-    """A step of an operation: the next message of a port that is in the caller's mailbox now, or None."""
+    """A step of an operation: put the messages of a port that are in the caller's mailbox now into a list.
 
-    def __init__(self, port: Port) -> None:
+    All of them in one go, so one that is given up between steps has all or none of them and can put them back in order.
+    """
+
+    def __init__(self, port: Port, into: list[Any]) -> None:
         self._port = port
+        self._into = into
 
     def _is_of_port(self, message: Any) -> bool:
         return isinstance(message, MESSAGES) and message.port is self._port
 
-    async def run(self) -> Any:
-        if asyncio._get_running_loop() is not None:
-            return await _loop_agent.in_process(self._receive)
-        return await self._receive()
-
-    async def _receive(self) -> Any:
+    async def run(self) -> None:
+        if asyncio._get_running_loop() is None:
+            await self._receive()
+            return
+        job = asyncio.ensure_future(_loop_agent.in_process(self._receive))
         try:
-            return await _core.receive(self._is_of_port, timeout=0)
+            await asyncio.shield(job)
+        finally:
+            if not job.done():  # given up; what the process takes all the same must not be lost
+                await asyncio.wait([job], timeout=TAKE_SECONDS)
+
+    async def _receive(self) -> None:
+        try:
+            while True:
+                self._into.append(await _core.receive(self._is_of_port, timeout=0))
         except TimeoutError:
-            return None
+            pass
 
     def block(self) -> Any:
         try:
-            return _core._sync_receive(self._is_of_port, timeout=0)
+            while True:
+                self._into.append(_core._sync_receive(self._is_of_port, timeout=0))
         except TimeoutError:
             return None
 
@@ -217,6 +232,8 @@ class PortOp[T]:
                     step = steps.send(value)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()  # given up: it puts in order what it has begun
 
     def result(self, timeout: float | None = None) -> T:
         """Block the calling process until it is done and return the result; its slot goes on with others.
@@ -239,6 +256,8 @@ class PortOp[T]:
                     step = steps.send(value)
         except StopIteration as done:
             return done.value  # type: ignore[no-any-return]
+        finally:
+            steps.close()
 
 
 def opening(make: Callable[[LoopThread], Core], loop: int, timeout: float | None) -> PortOp[Any]:
@@ -313,15 +332,15 @@ class Port:
         """Has it closed? An end that was not told yet, since it is passive, does not count."""
         return self._core.reason is not None
 
-    def _mine(self) -> Any:
-        """The core, for the owner."""
+    def _mine(self, closed: bool = False) -> Any:
+        """The core, for the owner; also when it is closed?"""
         core = self._core
         me = _core.current_pid()
         if core.owner != me:
             raise _errors.NotOwner(
                 f"{core.what} belongs to {core.owner}, not to {me}; its owner can give it away with controlling_process()"
             )
-        if core.reason is not None:
+        if core.reason is not None and not closed:
             raise core.closed_error()
         return core
 
@@ -348,8 +367,8 @@ class Port:
 
         def steps(timeout: float | None) -> Steps[None]:
             core = self._mine()
-            if mode is False:
-                yield core.ask(core.set_active, False)
+            if mode is False or core.is_behind():
+                yield core.ask(core.set_active, mode)
             else:
                 core.post(core.set_active, mode)
 
@@ -358,28 +377,35 @@ class Port:
     def controlling_process(self, new: Any) -> PortOp[None]:
         """Give it to another process, with its messages that wait in the caller's mailbox, in order.
 
-        When the new owner gets the first of them the port is its own. Unlike in gen_tcp it may use it at once.
+        When the new owner gets the first of them the port is its own. Unlike in gen_tcp it may use it at once. Has it
+        closed meanwhile, and Closed waits in the caller's mailbox, the new owner gets that. The connections of Accepted
+        messages go with a listener.
 
         Args:
-            new: Pid or reference. When it is dead, or ends, the port closes.
+            new: Pid or reference. When it is dead, or ends, the port closes. The caller's own: nothing happens.
 
         Raises:
             NotOwner: When used: the caller does not own it.
-            PortClosed: When used: it is closed.
+            PortClosed: When used: it is closed, and no message tells it.
 
         Source: gen_tcp:controlling_process/2.
         """
 
         def steps(timeout: float | None) -> Steps[None]:
-            core = self._mine()
+            core = self._mine(closed=True)
             me, pid = _core.current_pid(), pid_of(new)
             if pid == me:
                 return
-            was = yield core.ask(core.stop_active)
-            messages = []
-            while (message := (yield Take(self))) is not None:
-                messages.append(message)
-            yield core.ask(core.give, me, pid, messages, was)
+            messages: list[Any] = []
+            try:
+                yield core.ask(core.stop_active)
+                yield Take(self, messages)
+                if core.reason is not None and not messages:
+                    raise core.closed_error()
+                yield core.ask(core.give, me, pid, messages)
+            except BaseException:  # such as a time-out around it, in an agent on the loop; void if it was given
+                core.post(core.give, me, me, messages)
+                raise
 
         return PortOp(steps)
 
@@ -387,18 +413,21 @@ class Port:
         """Close it. Nothing of it comes any more; what was sent leaves. Closing twice does no harm.
 
         Args:
-            linger: Seconds that may take, and a program may take to end by SIGTERM. Then, or with 0, it is cut off: the
-                program is killed.
+            linger: Seconds that may take, from 0, and a program may take to end by SIGTERM. Then, or with 0, it is cut
+                off: the program is killed.
 
         Raises:
             NotOwner: When used: the caller does not own it.
+            ValueError: linger is no such number.
 
         Source: gen_tcp:close/1, port_close/1.
         """
+        if isinstance(linger, bool) or not isinstance(linger, int | float) or not 0 <= linger <= 8e9:
+            raise ValueError(f"close(): linger must be seconds from 0, not {linger!r}")
 
         def steps(timeout: float | None) -> Steps[None]:
             if self._core.reason is None:
-                core = self._mine()
+                core = self._mine(closed=True)  # it may close right now
                 yield core.ask(core.close, linger)
 
         return PortOp(steps)
@@ -434,6 +463,22 @@ def _check_active(mode: Any) -> None:
     if isinstance(mode, bool) or mode == "once" or (type(mode) is int and 1 <= mode <= MAX_ACTIVE):
         return
     raise ValueError(f"active must be False, True, 'once' or 1 to {MAX_ACTIVE}, not {mode!r}")
+
+
+def check_address(what: str, host: Any, port: Any, least: int) -> None:
+    """Is it an address? What is missing must not come to mean all of this machine's."""
+    if not isinstance(host, str) or not host:
+        raise ValueError(f"{what}: host must be a name or an address, not {host!r}")
+    if isinstance(port, bool) or not isinstance(port, int) or not least <= port <= 65_535:
+        raise ValueError(f"{what}: port must be an int from {least} to 65535, not {port!r}")
+
+
+def check_path(what: str, path: Any) -> str:
+    """Of a Unix-domain socket. An empty one, or one with a null byte, would be open to all users."""
+    name = os.fspath(path)
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise ValueError(f"{what}: path must be that of a file, not {path!r}")
+    return name
 
 
 def as_bytes(data: Any) -> bytes:

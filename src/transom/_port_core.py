@@ -17,6 +17,9 @@ import asyncio
 import errno
 import inspect
 import logging
+import os
+import re
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -31,8 +34,10 @@ _log = logging.getLogger("transom")
 
 LINGER = 5.0  # seconds that what was sent may take to leave after an orderly end
 RETRY = 0.01  # seconds until a full mailbox is tried again
+COMMANDS = 1000  # that may wait to be run on the loop; who posts more waits
 BURST = 500  # messages in a row before the loop turns to others
 _OWNER, _CLOSED = "$port_owner", "$port_closed"
+_SEVERAL = re.compile(r"Multiple exceptions: \[Errno (\d+)\]")  # asyncio, of a name with several addresses
 _HIGH = 2  # priority of wardens: an owner's end is acted on though others are busy
 
 type Active = bool | int  # False, True, or how many messages are still to come
@@ -41,9 +46,14 @@ type Reason = str | tuple[str, str]  # "closed", or name and text of an error
 
 def reason_of(error: BaseException) -> tuple[str, str]:
     """Why a connection was lost, as users see it."""
-    number = getattr(error, "errno", None)
-    name = errno.errorcode.get(number, type(error).__name__) if number else type(error).__name__
-    return name, getattr(error, "strerror", None) or str(error) or name
+    number: Any = getattr(error, "errno", None)
+    text = getattr(error, "strerror", None) or str(error)
+    if number is None and (found := _SEVERAL.match(text)):
+        number = int(found[1])
+    if number not in errno.errorcode or isinstance(error, ssl.SSLError):  # those have numbers of their own
+        return type(error).__name__, text or type(error).__name__
+    words = os.strerror(number)
+    return errno.errorcode[number], text if words in text else f"{words} ({text})"
 
 
 class Core:
@@ -63,7 +73,9 @@ class Core:
         self.hung_hits = 0
         self.hang_in: int | None = None  # so many pieces still pass
         self.received = self.sent = self.received_count = self.sent_count = 0
-        self._handed_on: deque[Any] = deque()  # messages that the owner before had; they come first
+        self._first: deque[Any] = deque()  # messages that come before all else: handed on, or told to a full mailbox
+        self._before: Active | None = None  # while it is given away: how it was
+        self._untold = False  # it was ended when it was passive
         self._gone = False
         self._waiting_gone: list[asyncio.Future[None]] = []
         self._retry: asyncio.Handle | None = None
@@ -91,14 +103,18 @@ class Core:
     def wake(self) -> None:
         """Something changed that a waiting operation waits for."""
 
-    def release(self, orderly: bool) -> None:
-        """Give back what the system lent, and call gone() then. Orderly: what was sent may still leave."""
+    def release(self, linger: float) -> None:
+        """Give back what the system lent, and call gone() then; so many seconds for what was sent to leave."""
         self.gone()
 
     def held_up(self) -> None:
         """It is hung no more: let what waited to leave go."""
 
     # -- commands, any thread
+
+    def is_behind(self) -> bool:
+        """Has the loop so much to do that who posts has to wait for it?"""
+        return len(self._commands) >= COMMANDS
 
     def post(self, command: Callable[..., Any], *args: Any) -> None:
         """Run command(*args) on the loop soon, after what was posted before. Lost when the loop has ended."""
@@ -138,38 +154,50 @@ class Core:
 
     def adopt(self, owner: _core.Pid) -> None:
         """It becomes a port of this process. Any thread, before anybody else knows it."""
+        if self.warden is not None:  # a listener could not tell its owner of it, and somebody else accepts it now
+            self.give(self.owner, owner, [])
+            return
         self.owner = owner
         self.warden = _core._spawn_opt(
             False, False, None, _HIGH, False, False, self.what, 0, 0, 0, _warden, _core.share(_Guard(self)), owner
         )
 
-    def stop_active(self) -> Active:
-        """Tell nothing from now on, and say how it was."""
-        was: Active = "once" if self.once else self.active  # type: ignore[assignment]
+    def stop_active(self) -> None:
+        """It is about to be given away: tell nothing until give()."""
+        if self._before is None:
+            self._before = "once" if self.once else self.active  # type: ignore[assignment]
         self.active = self.once = False
-        return was
 
-    def give(self, old: _core.Pid, new: _core.Pid, messages: list[Any], active: Any) -> None:
+    def give(self, old: _core.Pid | None, new: _core.Pid, messages: list[Any]) -> None:
         """It becomes another process's, with the messages of it that the old one had. The new one gets them when it
-        owns the port already, so it can use it at once.
+        owns the port already, so it can use it at once. To the old one itself: it is not given away after all.
         """
         if self.owner != old or self.warden is None:
             return
-        self.owner = new
-        self._send(self.warden, (_OWNER, new))
-        self._handed_on.extend(messages)
-        self.set_active(active)
+        if new != old:
+            self.owner = new
+            self._send(self.warden, (_OWNER, new))
+        self._first.extendleft(reversed(messages))
+        active, self._before = self._before, None
+        if active is None:
+            self.pump()
+        else:
+            self.set_active(active)
 
     def owner_down(self, owner: _core.Pid, reason: Any) -> None:
         """The warden: this owner has ended."""
         if self.owner == owner:
             orderly = reason in ("normal", "shutdown") or (isinstance(reason, tuple) and reason[:1] == ("shutdown",))
-            self.shut(("EOWNERDEAD", f"its owner {owner} ended"), orderly)
+            self.shut(("EOWNERDEAD", f"its owner {owner} ended"), LINGER if orderly else 0)
 
     # -- what is told
 
     def set_active(self, mode: Any) -> None:
         """Tell the owner: False, True, "once", or so many more."""
+        if self.reason is not None:
+            self._tell_end(mode is not False)
+            self.pump()
+            return
         if mode == "once" and mode is not True:
             self.active, self.once = 1, True
         elif mode is True or mode is False:
@@ -203,9 +231,9 @@ class Core:
 
     def pump(self) -> None:
         """Tell the owner what there is to tell, a burst at a time."""
-        while self._handed_on and self._retry is None:
-            if self.tell(self._handed_on[0]):
-                self._handed_on.popleft()
+        while self._first and self._retry is None:
+            if self.tell(self._first[0]):
+                self._first.popleft()
         if self.hung or self.reason is not None:
             return
         left = BURST
@@ -232,7 +260,7 @@ class Core:
         if self.active:
             self.reason = self.ending  # before it is told: who is told sees a closed port
             if self.tell(Closed(self.port, self.ending)):
-                self._finish(True)
+                self._finish(LINGER)
             else:
                 self.reason = None
 
@@ -243,8 +271,8 @@ class Core:
             self.active -= 1
             if self.active == 0:
                 once, self.once, self.active = self.once, False, False
-                if not once:
-                    self.tell(Passive(self.port))
+                if not once and not self.tell(Passive(self.port)):
+                    self._first.append(Passive(self.port))
 
     def fail(self, reason: Reason) -> None:
         """No more will come."""
@@ -296,7 +324,8 @@ class Core:
             name, text = reason_of(error)
             if error.filename is not None and str(error.filename) not in self.what:
                 text = f"{text}: {error.filename}"
-            raise _errors.PortError(f"{self.what} could not be opened: {text}", (name, text), error.errno) from error
+            number = getattr(errno, name, None)
+            raise _errors.PortError(f"{self.what} could not be opened: {text}", (name, text), number) from error
         except BaseException as error:
             self.shut(reason_of(error))
             raise
@@ -308,21 +337,39 @@ class Core:
         """It holds something of the system from now on."""
         self.thread.ports.add(self)
 
-    def shut(self, reason: Reason, orderly: bool = False) -> None:
-        """Close it."""
+    def shut(self, reason: Reason, linger: float = 0) -> None:
+        """Close it; what was sent may take so many seconds to leave."""
         if self.reason is not None:
             return
         self.reason = reason
-        self._finish(orderly)
+        self._finish(linger)
 
-    def _finish(self, orderly: bool) -> None:
+    def _finish(self, linger: float) -> None:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self.wake()
-        self.release(orderly)
-        if self.warden is not None:
-            self._send(self.warden, _CLOSED)
+        try:
+            self.wake()
+            self.release(linger)
+        finally:
+            if self.warden is not None:
+                self._send(self.warden, _CLOSED)
+
+    def ended(self) -> None:
+        """Its process was ended, as by exit(port, ...). The owner has not asked for that, so it is told."""
+        if self.reason is None:
+            told = self.active is not False
+            self._untold = True
+            self.shut(("EPIPE", "its process was ended"))
+            self._tell_end(told)
+            self.pump()
+
+    def _tell_end(self, now: bool) -> None:
+        from transom._port import Closed
+
+        if self._untold and now:
+            self._untold = False
+            self._first.append(Closed(self.port, self.reason or "closed"))
 
     def gone(self) -> None:
         """Nothing of it is left."""
@@ -334,13 +381,13 @@ class Core:
 
     async def close(self, linger: float) -> None:
         """Close it, and wait until nothing of it is left; at most `linger` seconds for what was sent."""
-        self.shut("closed", linger > 0)
+        self.shut("closed", linger)
         if not self._gone:
             future = self.thread.loop.create_future()
             self._waiting_gone.append(future)
             await asyncio.wait([future], timeout=linger)
             if not self._gone:
-                self.release(False)
+                self.release(0)
 
     def closed_error(self) -> _errors.PortClosed:
         """What its users get."""
@@ -372,12 +419,14 @@ class _Guard:
         self.core = core
 
     def __del__(self) -> None:
-        self.core.post(self.core.shut, ("EPIPE", "its process was ended"))
+        if hasattr(self, "core"):  # else its maker was killed before it was made
+            self.core.post(self.core.ended)
 
 
 async def _warden(guard: _Guard, owner: _core.Pid) -> None:
     """The port as other processes see it."""
     core = guard.core
+    core.warden = _core.current_pid()  # who made us may have been killed before it could note that
     ref = _core.monitor(owner)
     try:
         while True:
@@ -391,4 +440,4 @@ async def _warden(guard: _Guard, owner: _core.Pid) -> None:
                 owner = message[1]
                 ref = _core.monitor(owner)
     finally:
-        core.post(core.shut, ("EPIPE", "its process was ended"))
+        core.post(core.ended)

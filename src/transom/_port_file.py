@@ -99,7 +99,8 @@ class FileCore(StreamCore):
     def _opened(self, done: asyncio.Future[int], mode: str) -> None:
         if not self._was_opened and not done.cancelled() and done.exception() is None:
             self._was_opened = True
-            self.no_more_out = mode == "r"
+            if mode == "r":
+                self.no_more_out = ("EBADF", "it was opened to be read")
             self.connection_made(_FileTransport(self, done.result(), mode == "r"))
 
 
@@ -205,7 +206,7 @@ class _FileTransport:
 
 def _open(name: str, mode: str, permissions: int) -> int:
     """On a thread of the pool."""
-    fd = os.open(name, _FLAGS[mode] & ~os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, permissions)
+    fd = os.open(name, _FLAGS[mode] & ~os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, permissions)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(22, f"{name} is no regular file")

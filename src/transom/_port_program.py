@@ -4,25 +4,43 @@ Starting        subprocess.Popen on a thread of the loop's pool: it forks withou
                 is the leader of a session of its own, so it and what it starts can be killed together.
 The end         A descriptor of the process (pidfd) tells the loop. What it left in its group is killed before it is reaped,
                 while its number is still its own; so its pipes end, too. What left the group by setsid lives on; after
-                GRACE its end of the pipes is not waited for.
+                GRACE, and when all is read that was in the pipes at the end, its end of them is not waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
+import sys
+import termios
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
+from transom._errors import PortError
 from transom._loop_thread import LoopThread
-from transom._port import ActiveMode, ErrorData, ExitStatus, Port, PortOp, Steps, _check_active, opening, wait_for
+from transom._port import (
+    ActiveMode,
+    ErrorData,
+    ExitStatus,
+    Port,
+    PortOp,
+    Steps,
+    _check_active,
+    opening,
+    wait_for,
+    wake_all,
+)
+from transom._port_core import reason_of
 from transom._port_frames import Packet
 from transom._port_stream import BUFFER, HIGH, MAX_FRAME, Stream, StreamCore, check_framing
 
 GRACE = 1.0  # seconds between the end of a program and that of its pipes
 Stderr = Literal["inherit", "null", "stdout", "messages"]
+PIPES = ("stdin", "stdout", "stderr")
 _STDERR = {"inherit": None, "null": subprocess.DEVNULL, "stdout": subprocess.STDOUT, "messages": subprocess.PIPE}
 
 
@@ -126,6 +144,7 @@ class Program(Stream):
 
         Raises:
             NotOwner: When used: the caller does not own it.
+            PortClosed: When used: it was closed before the program had ended.
             TimeoutError: When used: not in time.
 
         Output that nobody receives may keep it from ending: receive first. Source: {exit_status, Status}.
@@ -144,9 +163,14 @@ class Program(Stream):
 
         Raises:
             NotOwner: When used: the caller does not own it.
+            PortClosed: When used: it is closed.
+            PortError: When used: the program has become another user's (EPERM).
+            ValueError: There is no such signal.
 
         Source: os.kill.
         """
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < signal.NSIG:
+            raise ValueError(f"signal(): number must be 0 to {signal.NSIG - 1}, not {number!r}")
 
         def steps(timeout: float | None) -> Steps[None]:
             core = self._mine()
@@ -180,7 +204,7 @@ class _Pipe(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.transport = None
-        self._core.pipe_lost(self._name)
+        self._core.pipe_lost(self._name, exc)
 
     def pause_writing(self) -> None:
         self._core.pause_writing()
@@ -210,10 +234,12 @@ class _Pipes:
 
     def __init__(self, core: ProgramCore) -> None:
         self._core = core
-        self.stdin, self.stdout, self.stderr = (_Pipe(core, name) for name in ("stdin", "stdout", "stderr"))
+        self.stdin, self.stdout, self.stderr = (_Pipe(core, name) for name in PIPES)
 
     def write(self, data: bytes) -> None:
-        if self.stdin.transport is not None:
+        if self.stdin.transport is None:
+            self._core.input_closed()
+        else:
             self.stdin.transport.write(data)
 
     def set_write_buffer_limits(self, high: int) -> None:
@@ -243,9 +269,12 @@ class _Pipes:
         self._core.kill(signal.SIGTERM)
 
     def abort(self) -> None:
-        for pipe in (self.stdin, self.stdout, self.stderr):
+        stdin = self.stdin.transport
+        if stdin is not None and (stdin.get_write_buffer_size() or not stdin.is_closing()):
+            stdin.abort()  # one that closes already would tell its end twice, at asyncio's own loop
+        for pipe in (self.stdout, self.stderr):
             if pipe.transport is not None:
-                pipe.transport.abort() if pipe is self.stdin else pipe.transport.close()
+                pipe.transport.close()
         self._core.kill(signal.SIGKILL)
 
 
@@ -261,6 +290,9 @@ class ProgramCore(StreamCore):
         self._popen: subprocess.Popen[bytes] | None = None
         self._pidfd = -1
         self._errors = bytearray()
+        self._errors_received = 0
+        self._due: dict[str, int] = {}  # when it has ended: what must have been received of each pipe
+        self._fds: dict[str, int] = {}  # of pipes that the loop has
         self._errors_paused = False
         self._open_pipes: set[str] = set()
         self._status_told = False
@@ -284,9 +316,10 @@ class ProgramCore(StreamCore):
             self._watch()
         self.set_active(self._start[4])
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], int, dict[str, int]]:
+        """On a thread of the pool: start it. With its pidfd, and our ends of its pipes."""
         argv, stderr, env, cwd, _ = self._start
-        return subprocess.Popen(
+        popen = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -296,25 +329,34 @@ class ProgramCore(StreamCore):
             bufsize=0,
             start_new_session=True,
         )
+        ends: dict[str, int] = {}
+        files = {name: file for name in PIPES if (file := getattr(popen, name)) is not None}
+        try:
+            for name, file in files.items():
+                ends[name] = os.dup(file.fileno())
+            return popen, os.pidfd_open(popen.pid), ends
+        except BaseException:  # no descriptor is left
+            os.killpg(popen.pid, signal.SIGKILL)
+            popen.wait()
+            for fd in ends.values():
+                os.close(fd)
+            raise
+        finally:
+            for file in files.values():
+                file.close()
 
-    def _spawned(self, starting: asyncio.Future[subprocess.Popen[bytes]]) -> None:
+    def _spawned(self, starting: asyncio.Future[tuple[subprocess.Popen[bytes], int, dict[str, int]]]) -> None:
         """It runs, whether or not somebody still wants it."""
         if self._popen is not None:
             return
         if starting.cancelled() or starting.exception() is not None:
             self.gone()
             return
-        self._popen = starting.result()
-        self._pidfd = os.pidfd_open(self._popen.pid)
+        self._popen, self._pidfd, self._ends = starting.result()
         self.what = f"{self.what} ({self._popen.pid})"
-        for name in ("stdin", "stdout", "stderr"):
-            file = getattr(self._popen, name)
-            if file is not None:
-                self._ends[name] = os.dup(file.fileno())
-                file.close()
-        self._open_pipes = {"stdout"} if self._popen.stderr is None else {"stdout", "stderr"}
+        self._open_pipes = set(self._ends) - {"stdin"}
         if self.reason is not None:
-            self.release(False)
+            self.release(0)
 
     def _watch(self) -> None:
         """Wait for its end from now on; not before its pipes are connected, or its output might be missed."""
@@ -336,7 +378,28 @@ class ProgramCore(StreamCore):
 
     def _end(self, name: str) -> Any:
         """An end of a pipe, from now on the loop's."""
-        return _End(self._ends.pop(name), self.thread.loop)
+        fd = self._fds[name] = self._ends.pop(name)
+        return _End(fd, self.thread.loop)
+
+    # -- input
+
+    def input_closed(self) -> None:
+        """What is sent from now on reaches nobody."""
+        if self.no_more_out is None:
+            self.no_more_out = ("EPIPE", "it has closed its input")
+            wake_all(self._writers)
+
+    async def drain(self) -> None:
+        await super().drain()
+        self._look_at_input()
+
+    async def flush(self) -> None:
+        await super().flush()
+        self._look_at_input()
+
+    def _look_at_input(self) -> None:
+        if self.no_more_out is not None and self.no_more_out[0] == "EPIPE":
+            raise self.out_error()
 
     # -- output
 
@@ -344,6 +407,7 @@ class ProgramCore(StreamCore):
         """It wrote to its stderr."""
         self.piece()
         self._errors += data
+        self._errors_received += len(data)
         self.pump()
 
     def step(self) -> bool:
@@ -372,11 +436,13 @@ class ProgramCore(StreamCore):
             return self._status_told
         return True
 
-    def pipe_lost(self, name: str) -> None:
+    def pipe_lost(self, name: str, error: BaseException | None) -> None:
         """A pipe has ended."""
         if name == "stdin":
             self.full = False
-            self.wake()
+            if error is not None and self.reason is None:
+                self.input_closed()
+            wake_all(self._writers)
             return
         self._open_pipes.discard(name)
         self._look_for_end()
@@ -391,17 +457,20 @@ class ProgramCore(StreamCore):
     # -- the end
 
     def kill(self, number: int) -> None:
-        """A signal for the whole group."""
+        """A signal for the whole group; nothing is to be done about one that has become another user's."""
         if self._popen is not None and self.status is None:
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, number)  # not reaped yet, so the number is still its own
-            except (ProcessLookupError, PermissionError):
-                self._popen.send_signal(number)
 
     def signal(self, number: int) -> None:
-        """A signal for the program."""
+        """A signal for the program. Not by Popen, which may reap it first."""
         if self._popen is not None and self.status is None:
-            self._popen.send_signal(number)
+            try:
+                signal.pidfd_send_signal(self._pidfd, number)
+            except ProcessLookupError:
+                pass
+            except PermissionError as error:
+                raise PortError(f"{self.what}: {error.strerror}", reason_of(error), error.errno) from error
 
     def _ended(self) -> None:
         """Its pidfd says so."""
@@ -410,17 +479,35 @@ class ProgramCore(StreamCore):
         os.close(self._pidfd)
         self.kill(signal.SIGKILL)  # what it left behind
         self.status = self._popen.wait()
+        if self.transport is not None:
+            if self.reason is None:
+                self._due = {name: self._received(name) + self._waiting(name) for name in self._open_pipes}
+            self.thread.loop.call_later(GRACE, self._no_more_pipes)
         self._look_for_end()
         self.pump()
         self.wake()
-        if self.transport is not None:
-            self.thread.loop.call_later(GRACE, self._no_more_pipes)
+
+    def _received(self, name: str) -> int:
+        return self.received if name == "stdout" else self._errors_received
+
+    def _waiting(self, name: str) -> int:
+        """How many bytes are in a pipe that is open."""
+        transport = getattr(self.transport, name).transport
+        if transport is None or transport.is_closing():
+            return 0
+        with contextlib.suppress(OSError):  # the loop has closed it, and tells it in its turn
+            return int.from_bytes(fcntl.ioctl(self._fds[name], termios.FIONREAD, bytes(4)), sys.byteorder)
+        return 0
 
     def _no_more_pipes(self) -> None:
-        if self._open_pipes and self.transport is not None:
-            self.transport.abort()
-            self._open_pipes.clear()
-            self._look_for_end()
+        if not self._open_pipes or self.transport is None:
+            return
+        if self.reason is None and any(self._received(name) < self._due[name] for name in self._open_pipes):
+            self.thread.loop.call_later(GRACE, self._no_more_pipes)  # the owner takes its time
+            return
+        self.transport.abort()
+        self._open_pipes.clear()
+        self._look_for_end()
 
     def _let_go(self) -> None:
         """The program has ended, and so have its pipes."""
@@ -433,7 +520,7 @@ class ProgramCore(StreamCore):
         self.gone()
         self.wake()
 
-    def release(self, orderly: bool) -> None:
+    def release(self, linger: float) -> None:
         if self._popen is None:
             return  # it was not started, or _spawned comes
         self._watch()
@@ -443,7 +530,7 @@ class ProgramCore(StreamCore):
             if self.status is not None:
                 self.gone()
             return
-        super().release(orderly)
+        super().release(linger)
         self._look_for_end()
 
     def _close_ends(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from transom import _core
 from transom._loop_thread import LoopThread
-from transom._port import Accepted, ActiveMode, Port, PortOp, Steps, _check_active, opening
+from transom._port import Accepted, ActiveMode, Port, PortOp, Steps, _check_active, check_address, check_path, opening
 from transom._port_core import Core
 from transom._port_frames import Packet
 from transom._port_stream import MAX_FRAME, Stream, StreamCore, check_framing
@@ -33,7 +33,7 @@ def connect(
     host: str = "127.0.0.1",
     port: int = 0,
     *,
-    path: str | None = None,
+    path: str | os.PathLike[str] | None = None,
     timeout: float | None = 30.0,
     active: ActiveMode = False,
     packet: Packet = "raw",
@@ -73,6 +73,7 @@ def connect(
         PortError: When used: it failed; errno, host, port and path are in the text.
         TimeoutError: When used: not in time.
         NotInProcess: When used: the caller is no process.
+        ValueError: An option is wrong, such as a port out of range.
 
     Example:
         >>> import transom
@@ -92,8 +93,10 @@ def connect(
     """
     _check_active(active)
     check_framing(packet, max_frame)
-    if path is None and not 1 <= port <= 65_535:
-        raise ValueError(f"connect(): port must be 1 to 65535, not {port!r}")
+    if path is None:
+        check_address("connect()", host, port, 1)
+    else:
+        path = os.fspath(path)
     options = _Options(packet, max_frame, half_close, nodelay, keepalive)
     if ssl is not None and half_close:
         raise ValueError("connect(): TLS has no half close")
@@ -111,7 +114,7 @@ def listen(
     port: int = 0,
     *,
     host: str = "127.0.0.1",
-    path: str | None = None,
+    path: str | os.PathLike[str] | None = None,
     backlog: int = 128,
     active: ActiveMode = False,
     packet: Packet = "raw",
@@ -147,6 +150,7 @@ def listen(
     Raises:
         PortError: When used: it failed, such as EADDRINUSE.
         NotInProcess: When used: the caller is no process.
+        ValueError: An option is wrong, such as a port out of range, or no host.
 
     Example:
         >>> import transom
@@ -161,8 +165,12 @@ def listen(
     """
     _check_active(active)
     check_framing(packet, max_frame)
-    if path is None and not 0 <= port <= 65_535:
-        raise ValueError(f"listen(): port must be 0 to 65535, not {port!r}")
+    if path is None:
+        check_address("listen()", host, port, 0)
+    else:
+        path = check_path("listen()", path)
+    if isinstance(backlog, bool) or not isinstance(backlog, int) or not 0 <= backlog < 1 << 31:
+        raise ValueError(f"listen(): backlog must be an int from 0, not {backlog!r}")
     if ssl is not None and half_close:
         raise ValueError("listen(): TLS has no half close")
     options = _Options(packet, max_frame, half_close, nodelay, keepalive)
@@ -234,7 +242,7 @@ class _Options:
     def __init__(self, packet: Packet, max_frame: int, half_close: bool, nodelay: bool, keepalive: bool) -> None:
         self.packet: Packet = packet
         self.max_frame, self.half_close = max_frame, half_close
-        self.nodelay, self.keepalive = nodelay, keepalive
+        self.nodelay, self.keepalive = bool(nodelay), bool(keepalive)
 
 
 class ConnectionCore(StreamCore):
@@ -367,6 +375,16 @@ class ListenerCore(Core):
         self._ready.popleft()
         return True
 
+    def give(self, old: _core.Pid | None, new: _core.Pid, messages: list[Any]) -> None:
+        if self.owner == old:
+            for message in (*messages, *self._first):
+                if isinstance(message, Accepted):
+                    message.connection._core.give(old, new, [])
+            for core in self._ready:
+                if core.warden is not None:
+                    core.give(old, new, [])
+        super().give(old, new, messages)
+
     def wake(self) -> None:
         while self._acceptors and (self._ready or self.reason is not None) and not self.hung:
             future, owner = self._acceptors.popleft()
@@ -440,7 +458,7 @@ class ListenerCore(Core):
 
     # -- the end
 
-    def release(self, orderly: bool) -> None:
+    def release(self, linger: float) -> None:
         if self._watching and self._socket is not None:
             self.thread.loop.remove_reader(self._socket)
             self._watching = False

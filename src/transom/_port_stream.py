@@ -8,8 +8,10 @@ Back-pressure   Incoming: a passive port keeps BUFFER bytes, or what one frame t
 from __future__ import annotations
 
 import asyncio
+import errno
 from typing import Any, Self
 
+from transom._errors import PortClosed
 from transom._port import Data, Eof, Port, PortOp, Steps, as_bytes, wait_for, wake_all
 from transom._port_core import LINGER, Core, reason_of
 from transom._port_frames import PACKETS, FrameError, Frames, Packet
@@ -50,7 +52,7 @@ class Stream(Port):
 
         Raises:
             NotOwner: When used: the caller does not own the port.
-            PortClosed: When used: it is closed, or was shut down.
+            PortClosed: When used: it is closed or was shut down; a program has closed its input; a file is read.
             TimeoutError: When used: still no room.
             ValueError: When used: too long for the length in front of a frame.
 
@@ -61,11 +63,11 @@ class Stream(Port):
         def steps(timeout: float | None) -> Steps[None]:
             core = self._mine()
             frame = core.frames.mark(blob)
-            if core.no_more_out or (core.ending is not None and core.transport is None):
-                raise core.closed_error()
+            if core.no_more_out is not None or (core.ending is not None and core.transport is None):
+                raise core.out_error()
             core.given += len(frame)
             core.post(core.write, frame)
-            if core.full or core.given - core.sent > HIGH:
+            if core.full or core.given - core.sent > HIGH or core.is_behind():
                 yield core.ask(core.drain, timeout=timeout)
 
         return PortOp(steps, timeout)
@@ -101,6 +103,7 @@ class Stream(Port):
 
         Raises:
             NotOwner: When used: the caller does not own the port.
+            PortClosed: When used: it is closed.
             PortError: When used: this kind of port cannot (TLS).
 
         Source: gen_tcp:shutdown(Socket, write).
@@ -116,7 +119,9 @@ class Stream(Port):
         """Wait until all that was sent has been handed to the operating system.
 
         Raises:
-            PortClosed: When used: it is closed, or closes meanwhile; ``reason`` tells the error.
+            NotOwner: When used: the caller does not own the port.
+            PortClosed: When used: it is closed, or closes meanwhile, or a program has closed its input; ``reason`` tells
+                the error.
             TimeoutError: When used: not in time.
 
         Source: file:sync/1, without the disk.
@@ -139,8 +144,6 @@ class Stream(Port):
         return self
 
     async def __anext__(self) -> bytes:
-        from transom._errors import PortClosed
-
         try:
             return await self.recv()
         except PortClosed as error:
@@ -174,7 +177,7 @@ class StreamCore(Core, asyncio.Protocol):
         self.transport: Any = None
         self.given = 0  # bytes sent by the owner; written by the owner alone
         self.full = False  # the transport has as much as it wants
-        self.no_more_out = False
+        self.no_more_out: tuple[str, str] | None = None  # why nothing more can be sent
         self.is_tls = False
         self.eof = False  # half_close: the other side sends no more
         self._reading = True
@@ -183,7 +186,7 @@ class StreamCore(Core, asyncio.Protocol):
         self._readers: list[asyncio.Future[None]] = []
         self._writers: list[asyncio.Future[None]] = []
         self._cutter: asyncio.TimerHandle | None = None  # what has not left by then never will
-        self._held: list[bytes] = []  # writes, while it hangs
+        self._held: list[bytes | None] = []  # writes, while it hangs; None: shutdown
         super().__init__(thread, what)
 
     def _handle(self) -> Port:
@@ -196,7 +199,7 @@ class StreamCore(Core, asyncio.Protocol):
         self.opened()
         transport.set_write_buffer_limits(high=HIGH)
         if self.reason is not None:
-            self.release(False)
+            self.release(0)
             return
         self.flow()
 
@@ -304,7 +307,7 @@ class StreamCore(Core, asyncio.Protocol):
                     if self.ending is not None or self.reason is not None:
                         error = self.closed_error()
                         if self.exhausted():
-                            self.shut(self.ending or "closed", True)
+                            self.shut(self.ending or "closed", LINGER)
                         raise error
                 self.flow()
                 future = self.thread.loop.create_future()
@@ -320,8 +323,13 @@ class StreamCore(Core, asyncio.Protocol):
         self.piece()
         if self.hung:
             self._held.append(data)
-            return
-        if self.transport is not None and not self.no_more_out and self.reason is None:
+        elif self.no_more_out is None:
+            self._put(data)
+        else:
+            self.sent += len(data)
+
+    def _put(self, data: bytes) -> None:
+        if self.transport is not None and self.reason is None:
             self.transport.write(data)
             self.sent_count += 1
         self.sent += len(data)
@@ -331,9 +339,10 @@ class StreamCore(Core, asyncio.Protocol):
     def held_up(self) -> None:
         held, self._held = self._held, []
         for data in held:
-            self.write(data)
-        if self.no_more_out and self.transport is not None:
-            self.transport.write_eof()
+            if data is not None:
+                self._put(data)
+            elif self.transport is not None:
+                self.transport.write_eof()
 
     async def drain(self) -> None:
         await wait_for(lambda: self._is_over() or (not self.full and self.given - self.sent <= HIGH), self._writers)
@@ -341,7 +350,7 @@ class StreamCore(Core, asyncio.Protocol):
             raise self.closed_error()
 
     async def flush(self) -> None:
-        if self.transport is None:
+        if self._is_over():
             raise self.closed_error()
         self.transport.set_write_buffer_limits(high=0)
         try:
@@ -365,17 +374,28 @@ class StreamCore(Core, asyncio.Protocol):
             from transom._errors import PortError
 
             raise PortError(f"{self.what}: TLS has no half close; use close()", ("EOPNOTSUPP", "no half close"))
-        self.no_more_out = True
-        if not self.hung:
+        if self.no_more_out is not None:
+            return
+        self.no_more_out = ("ESHUTDOWN", "shutdown() was called")
+        if self.hung:
+            self._held.append(None)
+        else:
             self.transport.write_eof()
 
-    def release(self, orderly: bool) -> None:
+    def out_error(self) -> PortClosed:
+        """What who sends gets."""
+        if self.no_more_out is None:
+            return self.closed_error()
+        name, text = self.no_more_out
+        return PortClosed(f"{self.what}: nothing more can be sent: {text}", self.no_more_out, getattr(errno, name))
+
+    def release(self, linger: float) -> None:
         self.frames = Frames(self.frames.packet, self.max_frame)
         wake_all(self._writers)
         if self.transport is None:
             self.gone()
-        elif orderly:
-            self._cutter = self.thread.loop.call_later(LINGER, self._cut)
+        elif linger > 0:
+            self._cutter = self.thread.loop.call_later(linger, self._cut)
             self.transport.close()
         else:
             self.transport.abort()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from transom._port import (
     Steps,
     _check_active,
     as_bytes,
+    check_address,
     opening,
     wait_for,
     wake_all,
@@ -23,6 +25,7 @@ from transom._port_core import Core, reason_of
 
 QUEUE = 1024  # datagrams that are kept
 QUEUE_BYTES = 1 << 20
+OVERHEAD = 200  # bytes that keeping a datagram takes besides
 MAX_DATAGRAM = 65_507
 
 
@@ -50,6 +53,7 @@ def open_udp(
     Raises:
         PortError: When used: it failed.
         NotInProcess: When used: the caller is no process.
+        ValueError: No host, or no such port number.
 
     Example:
         >>> import transom
@@ -65,8 +69,9 @@ def open_udp(
     Source: gen_udp:open/2.
     """
     _check_active(active)
-    if not 0 <= port <= 65_535:
-        raise ValueError(f"open_udp(): port must be 0 to 65535, not {port!r}")
+    check_address("open_udp()", host, port, 0)
+    if peer is not None:
+        check_address("open_udp(): peer", *peer, 1)
 
     def make(thread: LoopThread) -> UdpCore:
         core = UdpCore(thread, f"UDP port at {host}:{port}")
@@ -103,27 +108,32 @@ class Udp(Port):
         """Send a datagram. It may be lost, also here: when 1 MiB have not left yet.
 
         Args:
-            data: At most 65,507 bytes.
-            to: Address, numeric; None: the peer.
+            data: 1 to 65,507 bytes. An empty datagram is received, but asyncio's loops send none.
+            to: Address, numeric: ``("127.0.0.1", 4000)``; None: the peer.
 
         Raises:
             NotOwner: When used: the caller does not own the port.
             PortClosed: When used: it is closed.
-            ValueError: Too long, or neither an address nor a peer.
+            ValueError: Empty or too long, no numeric address of the port's family, or neither an address nor a peer.
 
         Source: gen_udp:send/4.
         """
         blob = as_bytes(data)
-        if len(blob) > MAX_DATAGRAM:
-            raise ValueError(f"send(): {len(blob)} bytes do not fit into a datagram; {MAX_DATAGRAM} do")
+        if not 1 <= len(blob) <= MAX_DATAGRAM:
+            raise ValueError(f"send(): {len(blob)} bytes are no datagram; 1 to {MAX_DATAGRAM} are")
+        if to is not None:
+            _check_to(to)
 
         def steps(timeout: float | None) -> Steps[None]:
             core = self._mine()
             if (to is None) == (core.target[2] is None):
                 raise ValueError("send(): say where to, or open the port with peer=, and not both")
+            if to is not None and (":" in to[0]) != (":" in core.address[0]):
+                raise ValueError(f"send(): {to[0]} cannot be reached from {core.address[0]}: one is IPv6 and one is not")
+            core.given += len(blob) + OVERHEAD
             core.post(core.write, blob, to)
-            if False:
-                yield
+            if core.given - core.passed > QUEUE_BYTES:
+                yield core.ask(core.catch_up)
 
         return PortOp(steps)
 
@@ -157,6 +167,20 @@ class Udp(Port):
         return self
 
 
+def _check_to(to: Any) -> None:
+    """Is it an address one can send to? What is none would end the socket at some loops."""
+    match to:
+        case (str(host), int(port)) if 1 <= port <= 65_535 and not isinstance(port, bool):
+            try:
+                socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
+            except (OSError, ValueError):
+                raise ValueError(
+                    f"send(): {host!r} is no numeric address; look names up first, with socket.getaddrinfo() or peer="
+                ) from None
+        case _:
+            raise ValueError(f"send(): to must be (host, port) with a port from 1 to 65535, not {to!r}")
+
+
 class UdpCore(Core, asyncio.DatagramProtocol):
     """A UDP socket, on the loop."""
 
@@ -166,6 +190,8 @@ class UdpCore(Core, asyncio.DatagramProtocol):
         self.address: Any = None
         self.transport: Any = None
         self.dropped = 0
+        self.given = 0  # bytes sent by the owner; written by the owner alone
+        self.passed = 0  # of those the loop has looked at
         self._queue: deque[tuple[bytes, Any]] = deque()
         self._queued = 0
         self._readers: list[asyncio.Future[None]] = []
@@ -243,26 +269,40 @@ class UdpCore(Core, asyncio.DatagramProtocol):
         return (bool(self._queue) and not self.hung) or self.reason is not None or self.transport is None
 
     def write(self, data: bytes, to: Any) -> None:
+        self.passed += len(data) + OVERHEAD
         self.piece()
-        if self.hung:
+        if not self.hung:
+            self._put(data, to)
+        elif len(self._held) < QUEUE:
             self._held.append((data, to))
-        elif self.transport is None or self.transport.get_write_buffer_size() > QUEUE_BYTES:
+        else:
+            self.dropped += 1
+
+    def catch_up(self) -> None:
+        """The owner is faster than the loop, and waits until its turn has come."""
+
+    def _put(self, data: bytes, to: Any) -> None:
+        if self.transport is None or self.transport.get_write_buffer_size() > QUEUE_BYTES:
             self.dropped += 1
         else:
-            self.transport.sendto(data, to)
+            try:
+                self.transport.sendto(data, to)
+            except (OSError, ValueError):  # such as an interface that there is not, after a %
+                self.dropped += 1
+                return
             self.sent += len(data)
             self.sent_count += 1
 
     def held_up(self) -> None:
         held, self._held = self._held, []
         for data, to in held:
-            self.write(data, to)
+            self._put(data, to)
 
-    def release(self, orderly: bool) -> None:
+    def release(self, linger: float) -> None:
         self._queue.clear()
         if self.transport is None:
             self.gone()
-        elif orderly:
+        elif linger > 0:
             self.transport.close()
         else:
             self.transport.abort()

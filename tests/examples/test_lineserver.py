@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -33,6 +34,27 @@ def test_the_demo() -> None:
     assert lines[2] == "{'id': 2, 'result': 5}"
     assert "no method 'drop'" in lines[3] and "failed" in lines[4]
     assert lines[5] == "[{'id': 5, 'result': 0}]"
+
+
+def test_clients_that_are_gone_at_once_end_nothing_and_leave_nothing() -> None:
+    async def main() -> None:
+        await server.Desk.start_link()
+        address = await server.Door.at("door").address()
+        door = transom.pid_of(server.Door.at("door"))
+        for _ in range(300):
+            with socket.create_connection(address) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # a reset
+            await transom.sleep(0)
+        async with await ports.connect(*address, packet="line") as good:
+            await good.send(b'{"id": 1, "method": "total", "params": ["x"]}\n')
+            assert json.loads(await good.recv(timeout=DEADLINE)) == {"id": 1, "result": 0}
+        assert transom.pid_of(server.Door.at("door")) == door
+        deadline = time.monotonic() + DEADLINE
+        while (await server.Connections.at("connections").count_children())["active"]:
+            assert time.monotonic() < deadline
+            await transom.sleep(0.001)
+
+    transom.run(main)
 
 
 def test_clients_come_and_go_and_misbehave() -> None:

@@ -34,6 +34,15 @@ def loops_were_used() -> None:
     transom.run(main)
 
 
+@pytest.fixture(autouse=True, params=["uvloop", "asyncio"])
+def kind_of_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs on both: which one a node has depends on what is installed."""
+    if request.param == "asyncio":
+        monkeypatch.setattr(_loop_thread, "_new_loop", asyncio.new_event_loop)
+    else:
+        pytest.importorskip("uvloop")
+
+
 @pytest.fixture(autouse=True)
 def no_descriptor_is_left() -> Iterator[None]:
     """Each test ends with the descriptors it began with."""
@@ -408,7 +417,8 @@ async def test_a_port_can_be_monitored_and_ended_like_a_process() -> None:
     async with pair() as (conn, raw):
         await conn.set_active(True)
         transom.kill(conn)
-        await until(lambda: conn.is_closed)
+        assert (await take(Closed)).reason[0] == "EPIPE"
+        assert conn.is_closed
         assert raw.recv(1) == b""
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import transom
-from tests.semantics.test_ports import loops_were_used, no_descriptor_is_left, open_ports, pair
+from tests.semantics.test_ports import kind_of_loop, loops_were_used, no_descriptor_is_left, open_ports, pair
 from tests.support import DEADLINE, in_node, is_, reason_of, take, until
 from transom import ports
 from transom.ports import Closed, Data, ErrorData, ExitStatus, PortClosed, PortError
 from transom.testing import faults
 
-__all__ = ["loops_were_used", "no_descriptor_is_left"]  # the fixtures
+__all__ = ["kind_of_loop", "loops_were_used", "no_descriptor_is_left"]  # the fixtures
 
 
 def is_running(pid: int) -> bool:
