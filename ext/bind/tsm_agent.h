@@ -11,6 +11,7 @@ typedef struct {
     PyObject* name;     /* exact str, interned */
     PyObject* owner;    /* the agent class */
     PyObject* function; /* in that class */
+    PyObject* code;     /* of that function, when the class was made */
     PyObject* names;    /* of its parameters and variables: a tuple */
     PyObject* kwdefaults; /* dict or NULL */
     int needed;           /* positional parameters without a default, self not counted */

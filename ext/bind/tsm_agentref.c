@@ -37,6 +37,7 @@ method_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
         PyUnicode_InternInPlace(&self->name);
         self->owner = Py_NewRef(owner);
         self->function = Py_NewRef(function);
+        self->code = Py_NewRef(PyFunction_GET_CODE(function));
         self->names = Py_NewRef(names);
         PyObject* defaults = PyFunction_GET_DEFAULTS(function);
         self->kwdefaults = Py_XNewRef(PyFunction_GET_KW_DEFAULTS(function));
@@ -71,6 +72,7 @@ method_dealloc(PyObject* op)
     PyObject_GC_UnTrack(op);
     (void)method_clear(op);
     Py_XDECREF(((TsmMethod*)op)->name);
+    Py_XDECREF(((TsmMethod*)op)->code);
     Py_XDECREF(((TsmMethod*)op)->names);
     PyObject_GC_Del(op);
 }

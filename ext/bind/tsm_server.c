@@ -140,6 +140,19 @@ make_answer(Server* self, PyObject* value, answer_t* answer)
 
 /* ---- the first turn ---- */
 
+/* As object.__new__(kind), which refuses what derives from dict and the like, too. */
+static PyObject*
+new_agent(PyObject* kind)
+{
+    if (TSM_UNLIKELY(((PyTypeObject*)kind)->tp_new != PyBaseObject_Type.tp_new)) {
+        return PyObject_CallMethod((PyObject*)&PyBaseObject_Type, "__new__", "O", kind);
+    }
+    PyObject* none = PyTuple_New(0);
+    PyObject* agent = none == NULL ? NULL : PyBaseObject_Type.tp_new((PyTypeObject*)kind, none, NULL);
+    Py_XDECREF(none);
+    return agent;
+}
+
 /* The agent is made and its init called. What that gave: a coroutine to go on with, or the
  * turn is over. */
 static PyObject*
@@ -150,9 +163,7 @@ boot(Server* self)
     self->agent = NULL;
     PyObject* names = PyTuple_GET_ITEM(given, 0);
     PyObject* kind = PyTuple_GET_ITEM(given, 1);
-    PyObject* none = PyTuple_New(0);
-    self->agent = PyBaseObject_Type.tp_new((PyTypeObject*)kind, none, NULL);
-    Py_XDECREF(none);
+    self->agent = new_agent(kind);
     if (self->agent == NULL) {
         self->agent = given; /* crash reports may look at it */
         return NULL;
