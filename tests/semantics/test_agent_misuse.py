@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from typing import Any
@@ -90,3 +91,32 @@ async def test_a_method_may_get_other_code() -> None:
             wrong()
     assert await ref.method(1, 2, 3, 4, 5, f=6, g=8) == (1, 2, 3, 4, 5, 6, 8)
     transom.kill(transom.pid_of(ref))
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+@in_node(schedulers=2)
+async def test_a_process_may_die_in_a_predicate_that_looks_at_a_call(position: int) -> None:
+    """Its death takes the calls out of the mailbox; a predicate that swallows Killed is not looked at any more."""
+
+    def last(message: Any) -> bool:
+        with contextlib.suppress(transom.Killed):
+            transom.kill(transom.current_pid())
+        return True
+
+    async def receiver() -> None:
+        await transom.receive(lambda message: message == "go")
+        await transom.receive(lambda message: isinstance(message, transom.Call) and message._method == f"m{position}" and last(message))
+
+    class Three(transom.Agent):
+        def m0(self) -> None: ...
+        def m1(self) -> None: ...
+        def m2(self) -> None: ...
+
+    pid, ref = transom.spawn_monitor(receiver)
+    other: Any = Three.at(pid)
+    calls = [call.send() for call in (other.m0(), other.m1(), other.m2())]
+    transom.send(pid, "go")
+    assert (await transom.receive(ref)).reason == "killed"
+    for call in calls:
+        with pytest.raises(transom.CallError, match="killed"):
+            await call
