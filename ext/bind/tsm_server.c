@@ -274,7 +274,8 @@ call_method(Server* self)
 static void
 handle(Server* self, PyObject* message, answer_t* answer)
 {
-    bool call = Py_IS_TYPE(message, &TsmCall_Type);
+    bool call = Py_IS_TYPE(message, &TsmCall_Type)
+                && tsm_call_is_for((TsmCall*)message, tsm_proc_pid(tsm_worker_proc(tsm_self)));
     if (TSM_LIKELY(call) && (self->flags & (S_DEBUG | S_MACHINE | S_LOOP)) == 0) {
         self->call = (TsmCall*)message;
         took(self, call_method(self), answer);

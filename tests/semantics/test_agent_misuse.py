@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import in_node
+from support import in_node, scaled, status_is
 
 import transom
+import transom.sync
 
 
 class Desk(transom.Agent):
@@ -120,3 +122,148 @@ async def test_a_process_may_die_in_a_predicate_that_looks_at_a_call(position: i
     for call in calls:
         with pytest.raises(transom.CallError, match="killed"):
             await call
+
+
+class Copied:
+    """As an argument: when it is copied it does something first."""
+
+    def __init__(self, act: Callable[[], Any]) -> None:
+        self.act = act
+        self.of: list[int] = [1, 2, 3]
+
+    def __deepcopy__(self, memo: Any) -> int:
+        self.act()
+        return sum(self.of)
+
+
+@pytest.mark.parametrize("how", ["send", "await", "result"])
+@in_node()
+async def test_a_call_is_not_sent_while_it_is_being_sent(how: str) -> None:
+    """Copying its arguments is user code, and may have the call in its hands."""
+    desk: Any = await Desk.start()
+    errors: list[str] = []
+
+    def again() -> None:
+        with pytest.raises(RuntimeError) as error:
+            if how == "send":
+                call.send()
+            elif how == "result":
+                call.result()
+            else:
+                next(call)
+        errors.append(str(error.value))
+
+    call = desk.count(Copied(again), [1], Copied(again))
+    assert await call == 3
+    assert len(errors) == 2 and all("sent" in error for error in errors)
+    transom.kill(transom.pid_of(desk))
+
+
+@in_node()
+async def test_a_call_that_could_not_be_sent_is_as_it_was() -> None:
+    """A failed copy gives it back: it can be tried again."""
+    desk: Any = await Desk.start()
+    tries = iter([ValueError("not yet"), ValueError("nor now"), None])
+
+    def act() -> None:
+        if (error := next(tries)) is not None:
+            raise error
+
+    call = desk.count(Copied(act))
+    with pytest.raises(ValueError, match="not yet"):
+        await call
+    with pytest.raises(ValueError, match="nor now"):
+        call.send()
+    assert await call == 1
+    transom.kill(transom.pid_of(desk))
+
+
+@in_node(schedulers=2)
+async def test_of_many_who_await_one_call_one_gets_the_answer() -> None:
+    """The others are told so, at once, whenever they come."""
+    desk: Any = await Desk.start()
+    box: list[Any] = []
+    me = transom.current_pid()
+
+    async def ask() -> None:
+        try:
+            transom.send(me, await box[0])
+        except RuntimeError:
+            transom.send(me, "no")
+
+    for _ in range(scaled(400)):
+        box[:] = [desk.count(*[[n, [n]] for n in range(20)])]
+        for _ in range(3):
+            transom.spawn(ask)
+        assert sorted([str(await transom.receive()) for _ in range(3)]) == ["20", "no", "no"]
+    transom.kill(transom.pid_of(desk))
+
+
+@in_node(schedulers=2)
+async def test_who_steps_the_call_of_another_does_not_disturb_it() -> None:
+    """Also while that one waits for the answer."""
+
+    class Slow(transom.Agent):
+        def init(self) -> None:
+            self.callers: list[transom.From] = []
+
+        def get(self) -> None:
+            self.callers.append(transom.defer())
+
+        def put(self, value: Any) -> None:
+            self.callers.pop().reply(value)
+
+    slow: Any = await Slow.start()
+    box = [slow.get.options(timeout=None)()]
+
+    async def waits() -> None:
+        assert await box[0] == "answer"
+
+    async def disturbs() -> None:
+        with pytest.raises(RuntimeError, match="another process"):
+            await box[0]
+
+    first, ref = transom.spawn_monitor(waits)
+    await status_is(first, "waiting")
+    _, other = transom.spawn_monitor(disturbs)
+    assert (await transom.receive(other)).reason == "normal"
+    await slow.put("answer")
+    assert (await transom.receive(ref)).reason == "normal"
+    transom.kill(transom.pid_of(slow))
+
+
+@in_node(schedulers=2)
+async def test_a_call_in_a_message_is_a_message() -> None:
+    """Only what was sent to an agent as a call is handled as one: two agents would have the same arguments."""
+    desk, other = await Desk.start(), await Desk.start()
+    new: Any = desk.count(1)
+    for to in (desk, other):
+        transom.send(transom.pid_of(to), new)
+    sent = await_later = desk.count(1, 2).send()
+    transom.send(transom.pid_of(other), sent)
+    assert await await_later == 2 and await new == 1
+    assert await desk.give() == ["<call of count, not sent>"]
+    assert [text.split(",")[0] for text in await other.give()] == ["<call of count"] * 2
+    for to in (desk, other):
+        transom.kill(transom.pid_of(to))
+
+
+@in_node(schedulers=2)
+async def test_no_call_is_asked_inside_a_predicate() -> None:
+    """result() would walk the mailbox that receive is walking."""
+    desk: Any = await Desk.start()
+    me = transom.current_pid()
+
+    def body() -> None:
+        def predicate(message: Any) -> bool:
+            with pytest.raises(RuntimeError, match="inside a predicate"):
+                desk.count(1).result()
+            return bool(message == 2)
+
+        for n in range(4):
+            transom.send(transom.current_pid(), n)
+        transom.send(me, [transom.sync.receive(predicate), *[transom.sync.receive() for _ in range(3)]])
+
+    transom.spawn(body)
+    assert await transom.receive() == [2, 0, 1, 3]
+    transom.kill(transom.pid_of(desk))
