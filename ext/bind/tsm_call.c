@@ -476,12 +476,6 @@ wait_blocking(tsm_proc_t* p, TsmCall* self)
     PyObject* value = NULL;
     enum step what = WAITS;
     int rc = TSM_OK;
-    if (!tsm_token_try(p)) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "result(): %u processes already occupy an OS thread (max_threads); in an async "
-                     "def await the call, which needs none", tsm_sched.max_tokens);
-        return tsm_done(NULL);
-    }
     while ((what = step(p, self, &value)) == WAITS && rc == TSM_OK && (p->flags & TSM_PF_DEAD) == 0) {
         rc = tsm_wait_threaded(tsm_self);
     }
@@ -528,6 +522,13 @@ call_result(PyObject* op, PyObject* args, PyObject* kwargs)
         return NULL;
     }
     if (!check_mine(p, self)) {
+        return tsm_done(NULL);
+    }
+    if (!tsm_token_try(p)) { /* before it is sent: nobody would take the answer */
+        give_back(self);
+        PyErr_Format(PyExc_RuntimeError,
+                     "result(): %u processes already occupy an OS thread (max_threads); in an async "
+                     "def await the call, which needs none", tsm_sched.max_tokens);
         return tsm_done(NULL);
     }
     if (timeout != NULL) {

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import in_node, scaled, status_is
+from support import in_node, messages, scaled, status_is
 
 import transom
 import transom.sync
@@ -267,3 +267,25 @@ async def test_no_call_is_asked_inside_a_predicate() -> None:
     transom.spawn(body)
     assert await transom.receive() == [2, 0, 1, 3]
     transom.kill(transom.pid_of(desk))
+
+
+@in_node(max_threads=2)
+async def test_result_that_may_not_block_has_started_and_sent_nothing() -> None:
+    """All threads are taken: RuntimeError, and no answer or start that nobody takes."""
+
+    def hog() -> None:
+        transom.sync.receive()
+
+    desk: Any = await Desk.start()
+    hogs = [transom.spawn(hog) for _ in range(2)]
+    for pid in hogs:
+        await status_is(pid, "waiting")
+    before = set(transom.processes())
+    call = desk.count(1)
+    for blocking in (call.result, Desk.start().result):
+        with pytest.raises(RuntimeError, match="max_threads"):
+            blocking()
+    assert set(transom.processes()) == before
+    assert await call == 1 and messages() == []
+    for pid in [*hogs, transom.pid_of(desk)]:
+        transom.kill(pid)
