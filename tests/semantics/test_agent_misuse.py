@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -289,3 +291,54 @@ async def test_result_that_may_not_block_has_started_and_sent_nothing() -> None:
     assert await call == 1 and messages() == []
     for pid in [*hogs, transom.pid_of(desk)]:
         transom.kill(pid)
+
+
+@in_node(schedulers=2)
+async def test_gather_leaves_no_answer_behind_whatever_fails() -> None:
+    """A call that cannot be sent, or is not the caller's; and the call of another goes on undisturbed."""
+
+    class Slow(Desk):
+        def init(self) -> None:
+            self.callers: list[transom.From] = []
+
+        def later(self) -> None:
+            self.callers.append(transom.defer())
+
+        def now(self, value: Any) -> None:
+            for caller in self.callers:
+                caller.reply(value)
+
+    desk: Any = await Slow.start()
+    with pytest.raises(TypeError, match="not sendable"):
+        await transom.gather(desk.count(1), desk.count(threading.Lock()))
+    box = [desk.later.options(timeout=None)()]
+
+    async def other() -> None:
+        assert await box[0] == "answer"
+
+    pid, ref = transom.spawn_monitor(other)
+    await status_is(pid, "waiting")
+    with pytest.raises(RuntimeError, match="another process"):
+        await transom.gather(desk.count(1), box[0], desk.count(2))
+    await desk.now("answer")
+    assert (await transom.receive(ref)).reason == "normal"
+    await desk.count()
+    assert messages() == []
+    transom.kill(transom.pid_of(desk))
+
+
+def test_a_program_that_ends_while_a_thread_stops_its_node_says_nothing() -> None:
+    """run() in a daemon thread is in the middle of its stop when the interpreter wants to stop what runs."""
+    program = (
+        "import threading, transom\n"
+        "ended = threading.Event()\n"
+        "async def stays():\n"
+        "    while True:\n"
+        "        if isinstance(await transom.receive(), transom.Exit): ended.set()\n"
+        "def main():\n"
+        "    transom.spawn_opt(transom.SpawnOptions(trap_exit=True), stays)\n"
+        "threading.Thread(target=transom.run, args=(main,), daemon=True).start()\n"
+        "ended.wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
