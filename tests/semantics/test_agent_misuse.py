@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support import in_node, messages, scaled, status_is
+from support import in_node, messages, scaled, status_is, until
 
 import transom
 import transom.sync
@@ -342,3 +342,36 @@ def test_a_program_that_ends_while_a_thread_stops_its_node_says_nothing() -> Non
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@in_node(schedulers=2)
+async def test_finalisers_on_the_thread_of_a_waiting_process_run_in_no_process() -> None:
+    """It sleeps: an operation in its name would find it asleep, or put it to sleep twice."""
+
+    class Thing:
+        def __init__(self, told: list[Any]) -> None:
+            self.told = told
+
+        def __del__(self) -> None:
+            try:
+                self.told.append(transom.sync.receive(timeout=0.001))
+            except Exception as error:
+                self.told.append(type(error))
+
+    told: list[Any] = []
+    box: list[Any] = []
+    me = transom.current_pid()
+
+    def waiter() -> None:
+        box.extend([Thing(told) for _ in range(20)])
+        transom.send(me, [transom.sync.receive() for _ in range(3)])
+
+    pid, ref = transom.spawn_monitor(waiter)
+    await status_is(pid, "waiting")
+    box.clear()  # other threads' objects: they end on the thread that made them
+    await until(lambda: len(told) == 20)
+    for n in range(3):
+        transom.send(pid, n)
+    assert await transom.receive() == [0, 1, 2]
+    assert (await transom.receive(ref)).reason == "normal"
+    assert set(told) == {transom.NotInProcess}
