@@ -11,6 +11,7 @@ typedef struct {
     PyObject* name;     /* exact str, interned */
     PyObject* owner;    /* the agent class */
     PyObject* function; /* in that class */
+    PyObject* code;     /* of that function, when the class was made */
     PyObject* names;    /* of its parameters and variables: a tuple */
     PyObject* kwdefaults; /* dict or NULL */
     PyObject* code;       /* what the next two were read from */
@@ -25,11 +26,12 @@ typedef struct {
     PyObject* name;
 } TsmAgentRef;
 
-enum tsm_call_state { TSM_CALL_NEW, TSM_CALL_SENT, TSM_CALL_DONE, TSM_CALL_CAST };
+enum tsm_call_state { TSM_CALL_NEW, TSM_CALL_SENT, TSM_CALL_DONE, TSM_CALL_CAST, TSM_CALL_SENDING };
 
 /* A call, from the expression that makes it to its answer; it is also the message that
- * the agent gets. Before it is sent it belongs to the caller; after that only the caller
- * touches `state` and `begun`, only the agent `args`, and the rest is read-only. */
+ * the agent gets. NEW: any thread may have it. Who turns that into SENDING owns it, copies the
+ * arguments, and sends it. After that only the caller touches `begun` and changes the state,
+ * only the agent `args[0]`, and the rest is read-only. */
 typedef struct {
     PyObject_VAR_HEAD /* number of arguments, the named ones last */
     TsmMethod* method;
@@ -38,7 +40,7 @@ typedef struct {
     tsm_pid_t to, from;
     uint64_t ref; /* the alias the answer goes to; 0: a cast */
     uint64_t timeout_ns;
-    uint8_t state;
+    uint8_t a_state; /* atomic */
     bool begun;
     uint8_t a_settled; /* atomic: it is answered, or somebody else is to answer it */
     uint8_t a_over;    /* atomic: the caller waits no more; set before its DEMONITOR is sent */
@@ -81,10 +83,16 @@ void tsm_arguments_learn(TsmMethod* method); /* of its function, once */
 PyObject* tsm_call_cast(PyObject* call);
 /* The answer is there, or the time is up; from the driver. */
 PyObject* tsm_watch_calls(PyObject* m, PyObject* arg);
+/* tsm_call_look.c */
+PyObject* tsm_call_repr(PyObject* op);
+PyObject* tsm_call_arguments(PyObject* op, PyObject* none);
+extern PyGetSetDef tsm_call_getset[];
 void tsm_call_settle(TsmCall* call); /* by the agent */
 /* The CALL with it came out of the mailbox: has its caller gone, or given up, meanwhile? Then its
  * DEMONITOR may have come and gone, and nobody would undo a relation made now. */
 bool tsm_call_is_over(const TsmCall* call);
+/* Was it sent to this process as a call? Else it is a call that somebody put into a message. */
+bool tsm_call_is_for(const TsmCall* call, tsm_pid_t pid);
 bool tsm_call_ready(tsm_proc_t* p);
 bool tsm_anycall_ready(tsm_proc_t* p);
 enum tsm_run tsm_server_run(tsm_worker_t* w, tsm_proc_t* p);

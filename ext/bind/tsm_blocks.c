@@ -57,7 +57,8 @@ memory_of(PyObject* body)
 bool
 tsm_blocks(tsm_proc_t* p)
 {
-    if ((p->flags & (TSM_PF_COROUTINE | TSM_PF_STARTED | TSM_PF_DEAD)) != 0) {
+    /* A server that is pinned keeps a thread, too, but is no call. */
+    if ((p->flags & (TSM_PF_COROUTINE | TSM_PF_SERVER | TSM_PF_STARTED | TSM_PF_DEAD)) != 0) {
         return false;
     }
     return tsm_load_relaxed(memory_of(p->body)) != 0; /* relaxed: a hint. */

@@ -39,7 +39,7 @@ tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* 
     self->from = 0;
     self->ref = 0;
     self->timeout_ns = timeout_ns;
-    self->state = TSM_CALL_NEW;
+    self->a_state = TSM_CALL_NEW;
     self->begun = false;
     self->a_settled = self->a_over = 0;
     self->args[0] = NULL;
@@ -64,6 +64,44 @@ call_dealloc(PyObject* op)
     } else {
         PyObject_Free(op);
     }
+}
+
+/* ---- whose it is ---- */
+
+static uint8_t
+state_of(const TsmCall* self)
+{
+    return tsm_load_acquire(&self->a_state); /* acquire: pairs with set_state. */
+}
+
+static void
+set_state(TsmCall* self, enum tsm_call_state state)
+{
+    tsm_store_release(&self->a_state, (uint8_t)state); /* release: sent, then its arguments are copies. */
+}
+
+/* True: it was new and is the caller's now, who sends it or gives it back. Copying the arguments
+ * runs user code, which may have the same call, as other threads may. */
+static bool
+claim(TsmCall* self)
+{
+    uint8_t expected = TSM_CALL_NEW;
+    return tsm_cas_acq_rel(&self->a_state, &expected, TSM_CALL_SENDING); /* acq_rel: as a lock. */
+}
+
+static void
+give_back(TsmCall* self)
+{
+    if (state_of(self) == TSM_CALL_SENDING) {
+        set_state(self, TSM_CALL_NEW);
+    }
+}
+
+bool
+tsm_call_is_for(const TsmCall* call, tsm_pid_t pid)
+{
+    uint8_t state = state_of(call);
+    return state != TSM_CALL_NEW && state != TSM_CALL_SENDING && call->to == pid;
 }
 
 static PyObject*
@@ -159,7 +197,7 @@ resolve(TsmCall* self)
 static PyObject*
 send_owner(tsm_proc_t* p, TsmCall* self)
 {
-    self->state = TSM_CALL_DONE;
+    set_state(self, TSM_CALL_DONE);
     if (resolve(self) < 0) {
         return tsm_bind.s_noproc;
     }
@@ -184,7 +222,7 @@ send_owner(tsm_proc_t* p, TsmCall* self)
     rel->alias_mode = TSM_ALIAS_REPLY_DEMONITOR;
     self->ref = ref;
     self->from = tsm_proc_pid(p);
-    self->state = TSM_CALL_SENT;
+    set_state(self, TSM_CALL_SENT);
     sig->term = Py_NewRef(self);
     sig->from = self->from;
     sig->ref = ref;
@@ -192,7 +230,7 @@ send_owner(tsm_proc_t* p, TsmCall* self)
     if (TSM_UNLIKELY(tsm_signal_any(self->to, sig) == TSM_E_FULL) && !tsm_call_full(self->to, sig)) {
         tsm_rel_take_owner(p, rel);
         tsm_rel_free(rel);
-        self->state = TSM_CALL_DONE;
+        set_state(self, TSM_CALL_DONE);
         return tsm_bind.s_queue_full;
     }
     return NULL;
@@ -211,7 +249,7 @@ tsm_call_cast(PyObject* op)
         Py_DECREF(op);
         return NULL;
     }
-    self->state = TSM_CALL_CAST;
+    set_state(self, TSM_CALL_CAST);
     if (resolve(self) < 0) {
         Py_DECREF(op);
         Py_RETURN_NONE;
@@ -295,7 +333,7 @@ step(tsm_proc_t* p, TsmCall* self, PyObject** value)
 static PyObject*
 conclude(TsmCall* self, enum step what, PyObject* value)
 {
-    self->state = TSM_CALL_DONE;
+    set_state(self, TSM_CALL_DONE);
     if (is_watching()) {
         unwatch(self);
     }
@@ -328,50 +366,70 @@ watch(TsmCall* self)
         return 0;
     }
     if (circle != NULL) {
-        self->state = TSM_CALL_DONE;
+        set_state(self, TSM_CALL_DONE);
         (void)raise_error(self, circle);
         Py_DECREF(circle);
     }
     return -1;
 }
 
+/* It is the caller's to send, or was sent, by whom is asked next (check_mine). */
 static int
 check_fresh(TsmCall* self)
 {
-    if (self->state == TSM_CALL_NEW) {
-        return isolate(self) < 0 || (is_watching() && watch(self) < 0) ? -1 : 0;
+    if (TSM_LIKELY(claim(self))) {
+        if (isolate(self) < 0 || (is_watching() && watch(self) < 0)) {
+            give_back(self);
+            return -1;
+        }
+        return 0;
     }
-    tsm_proc_t* p = tsm_here("a call");
-    if (p == NULL) {
-        return -1;
+    uint8_t state = state_of(self);
+    if (state == TSM_CALL_SENT) {
+        return 0;
     }
-    if (self->state != TSM_CALL_SENT || self->from != tsm_proc_pid(p)) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        self->state == TSM_CALL_SENT ? "this call was sent by another process, which alone can wait for it"
-                                                     : "a call can be awaited once; call the method again for another one");
-        return -1;
+    PyErr_SetString(PyExc_RuntimeError,
+                    state == TSM_CALL_SENDING ? "this call is being sent by somebody else, who alone can wait for it"
+                                              : "a call can be awaited once; call the method again for another one");
+    return -1;
+}
+
+/* Inside the runtime. False: exception. */
+static bool
+check_mine(tsm_proc_t* p, TsmCall* self)
+{
+    bool sent = state_of(self) != TSM_CALL_SENDING;
+    if ((p->flags & TSM_PF_SCANNING) != 0) {
+        PyErr_SetString(PyExc_RuntimeError, "a call: not inside a predicate of receive");
+    } else if (sent && self->from != tsm_proc_pid(p)) {
+        PyErr_SetString(PyExc_RuntimeError, "this call was sent by another process, which alone can wait for it");
+    } else {
+        return true;
     }
-    return 0;
+    if (!sent) {
+        give_back(self);
+    }
+    return false;
 }
 
 static PyObject*
 call_next(PyObject* op)
 {
     TsmCall* self = (TsmCall*)op;
-    if ((self->state != TSM_CALL_SENT || !self->begun) && check_fresh(self) < 0) {
+    if (state_of(self) != TSM_CALL_SENT && check_fresh(self) < 0) {
         return NULL;
     }
     tsm_proc_t* p = tsm_begin("a call");
     if (p == NULL) {
+        give_back(self);
         return NULL;
     }
     tsm_worker_t* w = tsm_self;
     tsm_stop_waiting(p, op);
-    if ((p->flags & TSM_PF_SCANNING) != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "a call: not inside a predicate of receive");
+    if (!check_mine(p, self)) {
         return tsm_done(NULL);
     }
-    if (self->state == TSM_CALL_NEW) {
+    if (state_of(self) == TSM_CALL_SENDING) {
         PyObject* refused = send_owner(p, self);
         if (refused != NULL || PyErr_Occurred()) {
             if (tsm_done(refused == NULL ? NULL : Py_NewRef(refused)) != NULL) {
@@ -416,12 +474,6 @@ wait_blocking(tsm_proc_t* p, TsmCall* self)
     PyObject* value = NULL;
     enum step what = WAITS;
     int rc = TSM_OK;
-    if (!tsm_token_try(p)) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "result(): %u processes already occupy an OS thread (max_threads); in an async "
-                     "def await the call, which needs none", tsm_sched.max_tokens);
-        return tsm_done(NULL);
-    }
     while ((what = step(p, self, &value)) == WAITS && rc == TSM_OK && (p->flags & TSM_PF_DEAD) == 0) {
         rc = tsm_wait_threaded(tsm_self);
     }
@@ -453,20 +505,34 @@ call_result(PyObject* op, PyObject* args, PyObject* kwargs)
     if (timeout != NULL && timeout != Py_None && tsm_delay_ns(timeout, "timeout", &ns) < 0) {
         return NULL;
     }
-    if (timeout != NULL) {
-        self->timeout_ns = ns;
-    }
     if (tsm_self == NULL || tsm_worker_proc(tsm_self) == NULL) {
+        if (timeout != NULL && state_of(self) == TSM_CALL_NEW) {
+            self->timeout_ns = ns;
+        }
         return PyObject_CallOneArg(tsm_bind.call_blocking, op);
     }
-    if (check_fresh(self) < 0) {
+    if (state_of(self) != TSM_CALL_SENT && check_fresh(self) < 0) {
         return NULL;
     }
     tsm_proc_t* p = tsm_begin("result()");
     if (p == NULL) {
+        give_back(self);
         return NULL;
     }
-    PyObject* refused = self->state == TSM_CALL_NEW ? send_owner(p, self) : NULL;
+    if (!check_mine(p, self)) {
+        return tsm_done(NULL);
+    }
+    if (!tsm_token_try(p)) { /* before it is sent: nobody would take the answer */
+        give_back(self);
+        PyErr_Format(PyExc_RuntimeError,
+                     "result(): %u processes already occupy an OS thread (max_threads); in an async "
+                     "def await the call, which needs none", tsm_sched.max_tokens);
+        return tsm_done(NULL);
+    }
+    if (timeout != NULL) {
+        self->timeout_ns = ns;
+    }
+    PyObject* refused = state_of(self) == TSM_CALL_SENDING ? send_owner(p, self) : NULL;
     if (refused != NULL || PyErr_Occurred()) {
         if (tsm_done(refused == NULL ? NULL : Py_NewRef(refused)) != NULL) {
             (void)raise_error(self, refused);
@@ -487,14 +553,12 @@ static PyObject*
 call_send(PyObject* op, PyObject* Py_UNUSED(none))
 {
     TsmCall* self = (TsmCall*)op;
-    if (self->state != TSM_CALL_NEW) {
+    if (!claim(self)) {
         return PyErr_Format(PyExc_RuntimeError, "this call has been sent already");
     }
-    if (isolate(self) < 0) {
-        return NULL;
-    }
-    tsm_proc_t* p = tsm_begin("send()");
+    tsm_proc_t* p = isolate(self) < 0 ? NULL : tsm_begin("send()");
     if (p == NULL) {
+        give_back(self);
         return NULL;
     }
     PyObject* refused = send_owner(p, self);
@@ -508,70 +572,7 @@ call_send(PyObject* op, PyObject* Py_UNUSED(none))
     return op;
 }
 
-/* ---- looking at it ---- */
-
-static PyObject*
-call_repr(PyObject* op)
-{
-    static const char* const states[] = {"not sent", "sent", "done", "cast"};
-    TsmCall* self = (TsmCall*)op;
-    return PyUnicode_FromFormat("<call of %U, %s>", self->method->name, states[self->state]);
-}
-
-static PyObject*
-call_get_to(PyObject* op, void* Py_UNUSED(closure))
-{
-    TsmCall* self = (TsmCall*)op;
-    if (self->name != NULL) {
-        return Py_NewRef(self->name);
-    }
-    return tsm_pid_object(self->to);
-}
-
-static PyObject*
-call_get_pid(PyObject* op, void* Py_UNUSED(closure))
-{
-    return ((TsmCall*)op)->to == 0 ? Py_NewRef(Py_None) : tsm_pid_object(((TsmCall*)op)->to);
-}
-
-static PyObject*
-call_get_from(PyObject* op, void* Py_UNUSED(closure))
-{
-    return ((TsmCall*)op)->from == 0 ? Py_NewRef(Py_None) : tsm_pid_object(((TsmCall*)op)->from);
-}
-
-static PyObject*
-call_get_ref(PyObject* op, void* Py_UNUSED(closure))
-{
-    TsmCall* self = (TsmCall*)op;
-    return self->ref == 0 ? Py_NewRef(Py_None) : tsm_ref_object(self->ref, self->from);
-}
-
-static PyObject*
-call_get_method(PyObject* op, void* Py_UNUSED(closure))
-{
-    return Py_NewRef(((TsmCall*)op)->method->name);
-}
-
-static PyObject*
-call_get_owner(PyObject* op, void* Py_UNUSED(closure))
-{
-    return Py_NewRef(((TsmCall*)op)->method->owner);
-}
-
-static PyObject*
-call_get_timeout(PyObject* op, void* Py_UNUSED(closure))
-{
-    uint64_t ns = ((TsmCall*)op)->timeout_ns;
-    return ns == UINT64_MAX ? Py_NewRef(Py_None) : PyFloat_FromDouble((double)ns / 1e9);
-}
-
-static PyObject*
-call_get_open(PyObject* op, void* Py_UNUSED(closure))
-{
-    /* acquire: pairs with tsm_call_settle. */
-    return PyBool_FromLong(tsm_load_acquire(&((TsmCall*)op)->a_settled) == 0);
-}
+/* ---- the type ---- */
 
 static PyObject*
 call_settle(PyObject* op, PyObject* Py_UNUSED(none))
@@ -588,31 +589,6 @@ call_over(PyObject* op, PyObject* Py_UNUSED(none))
     Py_RETURN_NONE;
 }
 
-/* (args, kwargs): for whoever handles the call, in its process. */
-static PyObject*
-call_arguments(PyObject* op, PyObject* Py_UNUSED(none))
-{
-    TsmCall* self = (TsmCall*)op;
-    Py_ssize_t named = self->kwnames == NULL ? 0 : PyTuple_GET_SIZE(self->kwnames);
-    Py_ssize_t n = Py_SIZE(self) - named;
-    PyObject* args = PyTuple_New(n);
-    PyObject* kwargs = PyDict_New();
-    for (Py_ssize_t i = 0; args != NULL && i < n; i++) {
-        PyTuple_SET_ITEM(args, i, Py_NewRef(self->args[i + 1]));
-    }
-    for (Py_ssize_t i = 0; kwargs != NULL && i < named; i++) {
-        if (PyDict_SetItem(kwargs, PyTuple_GET_ITEM(self->kwnames, i), self->args[n + i + 1]) < 0) {
-            Py_CLEAR(kwargs);
-        }
-    }
-    if (args == NULL || kwargs == NULL) {
-        Py_XDECREF(args);
-        Py_XDECREF(kwargs);
-        return NULL;
-    }
-    return Py_BuildValue("NN", args, kwargs);
-}
-
 static PyObject*
 call_self(PyObject* op, PyObject* Py_UNUSED(memo))
 {
@@ -624,22 +600,10 @@ static PyMethodDef call_methods[] = {
     {"send", call_send, METH_NOARGS, call_send_doc},
     {"_settle", call_settle, METH_NOARGS, NULL},
     {"_over", call_over, METH_NOARGS, NULL},
-    {"_arguments", call_arguments, METH_NOARGS, NULL},
+    {"_arguments", tsm_call_arguments, METH_NOARGS, NULL},
     {"__copy__", call_self, METH_NOARGS, NULL},
     {"__deepcopy__", call_self, METH_O, NULL},
     {NULL, NULL, 0, NULL},
-};
-
-static PyGetSetDef call_getset[] = {
-    {"_to", call_get_to, NULL, NULL, NULL},
-    {"_pid", call_get_pid, NULL, NULL, NULL},
-    {"_from", call_get_from, NULL, NULL, NULL},
-    {"_ref", call_get_ref, NULL, NULL, NULL},
-    {"_method", call_get_method, NULL, NULL, NULL},
-    {"_owner", call_get_owner, NULL, NULL, NULL},
-    {"_open", call_get_open, NULL, NULL, NULL},
-    {"_timeout", call_get_timeout, NULL, NULL, NULL},
-    {NULL, NULL, NULL, NULL, NULL},
 };
 
 static PyAsyncMethods call_async = {.am_await = call_await};
@@ -651,10 +615,10 @@ PyTypeObject TsmCall_Type = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_doc = tsm_doc_Call_type,
     .tp_dealloc = call_dealloc,
-    .tp_repr = call_repr,
+    .tp_repr = tsm_call_repr,
     .tp_as_async = &call_async,
     .tp_iter = PyObject_SelfIter,
     .tp_iternext = call_next,
     .tp_methods = call_methods,
-    .tp_getset = call_getset,
+    .tp_getset = tsm_call_getset,
 };

@@ -136,7 +136,8 @@ matches_one(PyObject* message, tsm_sig_t* msg, PyObject* want)
     Py_DECREF(message); /* the mailbox holds one */
     tsm_op_begin(w);
     tsm_worker_proc(w)->flags &= ~(uint32_t)TSM_PF_SCANNING;
-    return found;
+    /* Died meanwhile: a call in the mailbox has told its caller, so msg may be gone. */
+    return (tsm_worker_proc(w)->flags & TSM_PF_DEAD) != 0 ? -1 : found;
 }
 
 static int
@@ -170,7 +171,7 @@ scan_start(tsm_proc_t* p, Receive* self)
     return &p->mb_first;
 }
 
-/* 1: mb_save stands at a match; 0: at the end of the mailbox; -1: exception. */
+/* 1: mb_save stands at a match; 0: at the end of the mailbox; -1: exception, or dead. */
 static int
 scan(tsm_proc_t* p, Receive* self)
 {

@@ -141,6 +141,19 @@ make_answer(Server* self, PyObject* value, answer_t* answer)
 
 /* ---- the first turn ---- */
 
+/* As object.__new__(kind), which refuses what derives from dict and the like, too. */
+static PyObject*
+new_agent(PyObject* kind)
+{
+    if (TSM_UNLIKELY(((PyTypeObject*)kind)->tp_new != PyBaseObject_Type.tp_new)) {
+        return PyObject_CallMethod((PyObject*)&PyBaseObject_Type, "__new__", "O", kind);
+    }
+    PyObject* none = PyTuple_New(0);
+    PyObject* agent = none == NULL ? NULL : PyBaseObject_Type.tp_new((PyTypeObject*)kind, none, NULL);
+    Py_XDECREF(none);
+    return agent;
+}
+
 /* The agent is made and its init called. What that gave: a coroutine to go on with, or the
  * turn is over. */
 static PyObject*
@@ -151,9 +164,7 @@ boot(Server* self)
     self->agent = NULL;
     PyObject* names = PyTuple_GET_ITEM(given, 0);
     PyObject* kind = PyTuple_GET_ITEM(given, 1);
-    PyObject* none = PyTuple_New(0);
-    self->agent = PyBaseObject_Type.tp_new((PyTypeObject*)kind, none, NULL);
-    Py_XDECREF(none);
+    self->agent = new_agent(kind);
     if (self->agent == NULL) {
         self->agent = given; /* crash reports may look at it */
         return NULL;
@@ -272,7 +283,8 @@ call_method(Server* self)
 static void
 handle(Server* self, PyObject* message, answer_t* answer)
 {
-    bool call = Py_IS_TYPE(message, &TsmCall_Type);
+    bool call = Py_IS_TYPE(message, &TsmCall_Type)
+                && tsm_call_is_for((TsmCall*)message, tsm_proc_pid(tsm_worker_proc(tsm_self)));
     if (TSM_LIKELY(call) && (self->flags & (S_DEBUG | S_MACHINE | S_LOOP)) == 0) {
         self->call = (TsmCall*)message;
         took(self, call_method(self), answer);

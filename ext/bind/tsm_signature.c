@@ -43,7 +43,10 @@ take_named(const TsmMethod* method, const PyCodeObject* code, PyObject* kwnames,
 static bool
 fits(const TsmMethod* method, Py_ssize_t n, PyObject* kwnames)
 {
-    const PyCodeObject* code = (PyCodeObject*)PyFunction_GET_CODE(method->function);
+    const PyCodeObject* code = (PyCodeObject*)method->code;
+    if (TSM_UNLIKELY(PyFunction_GET_CODE(method->function) != method->code)) {
+        return false; /* it got another one since: names are of the old. Not for us to judge. */
+    }
     int positional = code->co_argcount - 1, all = positional + code->co_kwonlyargcount;
     if (positional < 0 || all > MOST) {
         return true; /* def method(*args), or too long to look at */

@@ -521,10 +521,27 @@ start_await(PyObject* op)
     return (PyObject*)starting_new((Start*)op);
 }
 
+/* Before anything is started, which nobody would take care of. False: exception. */
+static bool
+may_block(void)
+{
+    tsm_proc_t* p = tsm_begin("result()");
+    if (p == NULL) {
+        return false;
+    }
+    bool may = tsm_token_try(p);
+    if (!may) {
+        PyErr_Format(PyExc_RuntimeError,
+                     "result(): %u processes already occupy an OS thread (max_threads); in an async "
+                     "def await the start, which needs none", tsm_sched.max_tokens);
+    }
+    return tsm_done(may ? Py_NewRef(Py_None) : NULL) != NULL;
+}
+
 static PyObject*
 wait_blocking(Starting* self)
 {
-    if (begin(self) < 0) {
+    if (!may_block() || begin(self) < 0) {
         return NULL;
     }
     tsm_proc_t* p = tsm_begin("result()");
@@ -534,12 +551,6 @@ wait_blocking(Starting* self)
     PyObject* value = NULL;
     enum step what;
     int rc = TSM_OK;
-    if (!tsm_token_try(p)) {
-        PyErr_Format(PyExc_RuntimeError,
-                     "result(): %u processes already occupy an OS thread (max_threads); in an async "
-                     "def await the start, which needs none", tsm_sched.max_tokens);
-        return tsm_done(NULL);
-    }
     while ((what = step(p, self, &value)) == WAITS && rc == TSM_OK && (p->flags & TSM_PF_DEAD) == 0) {
         rc = tsm_wait_threaded(tsm_self);
     }

@@ -125,6 +125,19 @@ is_over(const tsm_worker_t* w)
            || w->epoch != tsm_load_relaxed(&tsm_sched.a_epoch);
 }
 
+/* Pending work of the interpreter, finalisers among it, and in no process: the one that keeps
+ * this thread sleeps or is queued, and is not to be acted for. */
+static void
+serve(tsm_worker_t* w)
+{
+    tsm_proc_t* p = tsm_worker_proc(w);
+    tsm_sched.hooks.attach(w);
+    tsm_store_relaxed(&w->a_proc, NULL); /* relaxed: own thread's field. */
+    tsm_sched.hooks.safepoint(w);
+    tsm_store_relaxed(&w->a_proc, p); /* relaxed: as above. */
+    tsm_sched.hooks.detach(w);
+}
+
 bool
 tsm_wait_slot(tsm_worker_t* w)
 {
@@ -141,9 +154,7 @@ tsm_wait_slot(tsm_worker_t* w)
         }
         if (tsm_load_relaxed(&w->a_service) != 0) { /* relaxed: a request. */
             tsm_store_relaxed(&w->a_service, 0);
-            tsm_sched.hooks.attach(w);
-            tsm_sched.hooks.safepoint(w);
-            tsm_sched.hooks.detach(w);
+            serve(w);
             continue;
         }
         (void)tsm_event_wait(&w->event, TSM_WAIT_FOREVER);

@@ -120,6 +120,14 @@ def gather(*calls: Call[Any], return_exceptions: bool = False) -> Operation[list
 
 
 async def _gather(receive: Receive, calls: tuple[Call[Any], ...], return_exceptions: bool) -> list[Any]:
+    try:
+        return await _collect(receive, calls, return_exceptions)
+    except Exception:  # also of a call that cannot be sent
+        await _abandon(receive, calls)
+        raise
+
+
+async def _collect(receive: Receive, calls: tuple[Call[Any], ...], return_exceptions: bool) -> list[Any]:
     answers: list[Any] = []
     failed: dict[int, _errors.CallError] = {}
     for n, call in enumerate(calls):
@@ -137,7 +145,6 @@ async def _gather(receive: Receive, calls: tuple[Call[Any], ...], return_excepti
             answers.append(await _answer(receive, call))
         except _errors.CallError as error:
             if not return_exceptions:
-                await _abandon(receive, calls)
                 raise
             answers.append(error)
     return answers
@@ -149,9 +156,10 @@ async def _answer(receive: Receive, call: Call[Any]) -> Any:
 
 
 async def _abandon(receive: Receive, calls: tuple[Call[Any], ...]) -> None:
-    """Nobody waits for these answers any more."""
+    """Nobody waits for these answers any more. Calls that another process has sent are its own."""
+    me = _core.current_pid()
     for call in calls:
-        if call._ref is not None:
+        if call._ref is not None and call._from == me:
             call._over()
             _core.demonitor(call._ref, flush=True)
             try:

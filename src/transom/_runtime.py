@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copyreg
 import inspect
 import logging
@@ -273,7 +274,8 @@ def _settle_when_home() -> None:
 
 def _at_exit() -> None:
     if _core._is_running():
-        stop()
+        with contextlib.suppress(_errors.NotRunning):  # who runs it stopped it just now
+            stop()
 
 
 threading._register_atexit(_at_exit)  # type: ignore[attr-defined]  # before threads are joined

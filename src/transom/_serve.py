@@ -49,7 +49,7 @@ def dispatch(server: Server, message: Any) -> Any:
 def _handle(server: Server, message: Any) -> Any:
     agent = server.agent
     kind = type(message)
-    if kind is _core.Call:
+    if kind is _core.Call and message._mine:
         args, kwargs = message._arguments()
         if server.flags & LOOP and not isinstance(agent, message._owner):
             return refuse(server, message)
@@ -86,7 +86,7 @@ def _parent() -> Any:
 
 async def _watched(server: Server, message: Any) -> Any:
     _sys.note_in(server, message)
-    if type(message) is _core.Call and not isinstance(server.agent, message._owner):
+    if type(message) is _core.Call and message._mine and not isinstance(server.agent, message._owner):
         return refuse(server, message)
     result = _handle(server, message)
     if inspect.iscoroutine(result):

@@ -117,7 +117,7 @@ def dispatch(server: Any, message: Any) -> Any:
 
 def _event_of(server: Any, message: Any) -> Event | None:
     kind = type(message)
-    if kind is _core.Call:
+    if kind is _core.Call and message._mine:
         return _called(server, message)
     if kind is Fired:
         held = server.agent._transom_held
