@@ -130,8 +130,11 @@ def due() -> bool:
 
 def collect() -> None:
     """Do it. Called by the monitor thread after due(), at a moment when the world can be stopped quickly."""
-    global _by
+    global _by, _due
     if _due is None or not _ours():
+        return
+    _due = _why()  # what was there while native code worked (a parser, say) may have gone with it
+    if _due is None:
         return
     _by = _due
     if _due == "pressure":

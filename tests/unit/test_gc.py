@@ -99,6 +99,17 @@ def test_the_more_lives_the_rarer(world: World) -> None:
     assert world.busy() == ["growth", "growth"]
 
 
+def test_what_has_gone_before_the_world_could_be_stopped_is_no_reason(world: World) -> None:
+    """A parser in native code makes containers by the hundred thousand, and drops them when it is done."""
+    world.containers = _gc.DUE + 10_000
+    assert _gc.due()
+    world.containers = 0
+    _gc.collect()
+    assert world.collected == []
+    world.containers = _gc.DUE + 10_000
+    assert world.busy() == ["growth"]
+
+
 def test_what_grows_without_end_is_looked_at(world: World) -> None:
     for _ in range(500):
         world.processes += 10_000
