@@ -122,17 +122,30 @@ typedef struct {
 } sched_attr_t;
 #endif
 
+static void
+set_slice(uint64_t ns)
+{
+#if defined(TSM_LINUX) && defined(SYS_sched_setattr)
+    sched_attr_t attr = {0};
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) == 0 && attr.policy == SCHED_OTHER) {
+        attr.runtime_ns = ns; /* a request; whatever the answer, the thread runs */
+        (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+    }
+#else
+    (void)ns;
+#endif
+}
+
 void
 tsm_thread_be_prompt(void)
 {
-#if defined(TSM_LINUX) && defined(SYS_sched_setattr)
-    enum { SLICE_NS = 200000 };
-    sched_attr_t attr = {0};
-    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) == 0 && attr.policy == SCHED_OTHER) {
-        attr.runtime_ns = SLICE_NS; /* a request; whatever the answer, the thread runs */
-        (void)syscall(SYS_sched_setattr, 0, &attr, 0);
-    }
-#endif
+    set_slice(200000);
+}
+
+void
+tsm_thread_be_patient(void)
+{
+    set_slice(10000000);
 }
 
 void

@@ -51,6 +51,8 @@ void tsm_thread_setname(const char* name);
  * of another thread's long slice. Its share of the processor stays what it was. Where the
  * system does not know such a thing (Linux before 6.12, others) nothing happens. */
 void tsm_thread_be_prompt(void);
+/* The opposite: it computes, and those that are prompt come first when they wake. */
+void tsm_thread_be_patient(void);
 
 /* The kernel's number of the calling thread (threading.get_native_id()). A system call:
  * keep it. */

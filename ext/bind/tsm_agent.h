@@ -11,10 +11,9 @@ typedef struct {
     PyObject* name;     /* exact str, interned */
     PyObject* owner;    /* the agent class */
     PyObject* function; /* in that class */
-    PyObject* code;     /* of that function, when the class was made */
     PyObject* names;    /* of its parameters and variables: a tuple */
     PyObject* kwdefaults; /* dict or NULL */
-    PyObject* code;       /* what the next two were read from */
+    PyObject* code;       /* of that function, when the class was made: the next two and `names` are read from it */
     int needed;           /* positional parameters without a default, self not counted */
     int most;             /* positional arguments it takes; -1: it must be looked into */
 } TsmMethod;

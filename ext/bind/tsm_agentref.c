@@ -40,7 +40,6 @@ method_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
         PyUnicode_InternInPlace(&self->name);
         self->owner = Py_NewRef(owner);
         self->function = Py_NewRef(function);
-        self->code = Py_NewRef(PyFunction_GET_CODE(function));
         self->names = Py_NewRef(names);
         tsm_arguments_learn(self);
 #if TSM_CLASSES_STAY
@@ -75,7 +74,6 @@ method_dealloc(PyObject* op)
     PyObject_GC_UnTrack(op);
     (void)method_clear(op);
     Py_XDECREF(((TsmMethod*)op)->name);
-    Py_XDECREF(((TsmMethod*)op)->code);
     Py_XDECREF(((TsmMethod*)op)->names);
     Py_XDECREF(((TsmMethod*)op)->code);
     PyObject_GC_Del(op);

@@ -93,4 +93,8 @@ TsmIoOp* tsm_io_op_new(TsmIoLoop* loop, PyObject* what, PyObject* context, enum 
 /* The handle p waits for has something; from the driver. */
 bool tsm_aio_ready(tsm_proc_t* p);
 
+/* ---- tsm_disown.c ---- */
+/* tsm_disown, for what hangs on op, too. Own thread. */
+void tsm_disown_all(PyObject* op);
+
 #endif

@@ -330,7 +330,7 @@ put(TsmIoOp* op, PyObject* item, bool last)
 {
     enum put how = PUT_DROPPED;
     tsm_sig_t* sig = NULL;
-    tsm_disown(item); /* it will be dropped by the process's thread */
+    tsm_disown_all(item); /* it will be dropped by the process's thread */
     tsm_mutex_lock(&op->lock);
     if (!op->dropped && !op->ended && op->len < op->cap) {
         op->ring[(op->head + op->len++) % op->cap] = item;

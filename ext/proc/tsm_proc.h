@@ -196,6 +196,7 @@ enum {
     TSM_PF_SERVER = 1 << 14,   /* body is an idle server (bind/tsm_server.c) */
     TSM_PF_LIMITED = 1 << 15,  /* spawned with max_heap or max_queue */
     TSM_PF_STARTING = 1 << 16, /* it has a STARTER */
+    TSM_PF_BURNS = 1 << 17,    /* NATIVE, and computes there: its thread gives way to others */
 };
 
 typedef struct tsm_worker tsm_worker_t; /* sched/tsm_sched.h; opaque here */

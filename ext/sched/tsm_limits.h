@@ -23,6 +23,7 @@
 #define TSM_GO_HOME_NS 5000000000 /* stop waits so long for workers about to end */
 #define TSM_PARK_RESERVE 64 /* preempted processes may exceed max_threads by so many */
 #define TSM_QUICK_NS 1000000 /* off the slot: a run shorter than this was not native */
+#define TSM_BURNS_NS 3000000 /* off the slot: processor time of a run that computes */
 #define TSM_QUICK_RUNS 8     /* so many in a row: it takes a slot again */
 #define TSM_QUEUES 4          /* by urgency: see enum tsm_queue */
 #define TSM_TURN_REDS 10      /* a turn counts as at least so many */

@@ -13,6 +13,7 @@
  * Source          Go: sysmon in runtime/proc.go
  */
 #include "base/tsm_clock.h"
+#include "sched/tsm_burn.h"
 #include "sched/tsm_ptimer.h"
 #include "sched/tsm_sched.h"
 
@@ -44,9 +45,9 @@ work_waits(const tsm_slot_t* slot)
 }
 
 static void
-take_slot(tsm_slot_t* slot, tsm_proc_t* p)
+take_slot(tsm_slot_t* slot, tsm_proc_t* p, bool burns)
 {
-    if (!tsm_retake(slot)) {
+    if (!tsm_retake(slot, burns)) {
         return;
     }
     tsm_sched.hooks.attach(&monitor);
@@ -69,16 +70,22 @@ fire_overdue(tsm_slot_t* slot, uint64_t now_ns)
     }
 }
 
-/* In native code or in a blocking call for limit_ns; not merely kept from running by the
- * kernel because other programs want the core. */
-static bool
-is_stuck(tsm_slot_t* slot, tsm_worker_t* w, uint64_t stuck_ns, uint64_t limit_ns)
+/* Processor time of the holder since its last sign of life, about. */
+static uint64_t
+used_since(tsm_slot_t* slot, tsm_worker_t* w)
 {
     uint64_t cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
     if (slot->seen_cpu_ns == 0) {
         slot->seen_cpu_ns = cpu_ns;
     }
-    uint64_t used_ns = cpu_ns - slot->seen_cpu_ns;
+    return cpu_ns - slot->seen_cpu_ns;
+}
+
+/* In native code or in a blocking call for limit_ns; not merely kept from running by the
+ * kernel because other programs want the core. */
+static bool
+is_stuck(tsm_worker_t* w, uint64_t used_ns, uint64_t stuck_ns, uint64_t limit_ns)
+{
     bool detached = tsm_sched.hooks.detached(w);
     if (detached && stuck_ns >= TSM_ASLEEP_NS && used_ns < stuck_ns / 8 && limit_ns <= TSM_STUCK_NS) {
         return true;
@@ -124,12 +131,13 @@ check_slot(tsm_slot_t* slot, uint64_t now_ns)
     bool urgent = mail && tsm_load_relaxed(&p->a_urgent) != 0;
     uint64_t limit_ns = repeatable ? TSM_DET_STUCK_NS : urgent ? TSM_URGENT_NS : TSM_STUCK_NS;
     bool wanted = urgent || work_waits(slot) || (mail && stuck_ns >= TSM_STUCK_MAX_NS);
-    if (is_stuck(slot, w, stuck_ns, limit_ns) && wanted) {
+    uint64_t used_ns = used_since(slot, w);
+    if (is_stuck(w, used_ns, stuck_ns, limit_ns) && wanted) {
         if (repeatable) {
             /* relaxed: a count, for the report that this run cannot be repeated. */
             (void)tsm_add_relaxed(&tsm_det.a_taken, 1);
         }
-        take_slot(slot, p);
+        take_slot(slot, p, used_ns >= stuck_ns / 2);
     } else if (!repeatable && stuck_ns >= TSM_STUCK_NS / 2) {
         tsm_poke_budget(w);
     }
@@ -137,12 +145,13 @@ check_slot(tsm_slot_t* slot, uint64_t now_ns)
 
 /* Workers that sleep or sit in native code. */
 static void
-check_workers(void)
+check_workers(uint64_t now_ns)
 {
     tsm_mutex_lock(&tsm_sched.pool_lock);
     tsm_worker_t* w = tsm_sched.all; /* entries stay while the node runs */
     tsm_mutex_unlock(&tsm_sched.pool_lock);
     for (; w != NULL; w = w->all_next) {
+        tsm_burn_check(w, now_ns);
         tsm_proc_t* p = tsm_load_relaxed(&w->a_proc); /* relaxed: service checks again. */
         /* relaxed, both: hints. */
         if (p != NULL && tsm_load_relaxed(&p->a_status) == TSM_ST_BLOCKED
@@ -198,7 +207,7 @@ tsm_monitor_main(void* arg)
         for (uint32_t i = 0; i < tsm_sched.slot_count; i++) {
             check_slot(&tsm_sched.slots[i], now_ns);
         }
-        check_workers();
+        check_workers(now_ns);
         if (tsm_det.on == 0 && tsm_token_due()) { /* one slot misses nobody that waits */
             tsm_sched.hooks.attach(&monitor);
             tsm_token_wake();

@@ -18,6 +18,7 @@
  * Where tested    tests/stress, tests/semantics (preemption, killing)
  * Source          Go: entersyscall, exitsyscall, retake in runtime/proc.go
  */
+#include "sched/tsm_burn.h"
 #include "sched/tsm_op.h"
 
 #include "base/tsm_clock.h"
@@ -159,9 +160,22 @@ tsm_wait_slot(tsm_worker_t* w)
         }
         (void)tsm_event_wait(&w->event, TSM_WAIT_FOREVER);
     }
-    tsm_store_relaxed(&w->a_offslot, 0); /* relaxed: own from here on. */
+    if (tsm_load_relaxed(&w->a_offslot) == TSM_OFFSLOT_BURNS) { /* relaxed: read before. */
+        tsm_burn_begin(w);
+    } else {
+        tsm_burn_end(w);
+    }
+    tsm_store_relaxed(&w->a_offslot, TSM_OFFSLOT_NO); /* relaxed: own from here on. */
     tsm_sched.hooks.attach(w);
     return open;
+}
+
+/* User code goes on without a slot. */
+static void
+user_runs(tsm_worker_t* w)
+{
+    w->user_since_ns = tsm_now_ns();
+    w->user_cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
 }
 
 /* The process goes on in this worker after a wait. */
@@ -169,6 +183,9 @@ static void
 resumed(tsm_worker_t* w, tsm_proc_t* p)
 {
     occupied(w, TSM_OCC_NONE);
+    if (tsm_worker_slot(w) == NULL) {
+        user_runs(w);
+    }
     tsm_store_relaxed(&w->a_budget, tsm_det.slice_reds); /* relaxed: own thread's. */
     tsm_store_relaxed(&p->a_status, TSM_ST_RUNNING); /* relaxed: as in run_here. */
     if ((p->flags & TSM_PF_DEAD) == 0 && !tsm_inbox_is_empty(&p->inbox)) {
@@ -241,6 +258,26 @@ hand_over(tsm_slot_t* slot, tsm_worker_t* to, tsm_proc_t* next)
     tsm_give_slot(slot, to, next);
 }
 
+/* Who computes keeps those that wake for a moment waiting for the end of its slice of the core,
+ * each time; so the kernel is told who is which. */
+static void
+be_patient(tsm_worker_t* w)
+{
+    if (!w->patient) {
+        w->patient = true;
+        tsm_thread_be_patient();
+    }
+}
+
+void
+tsm_be_prompt(tsm_worker_t* w)
+{
+    if (TSM_UNLIKELY(w->patient)) {
+        w->patient = false;
+        tsm_thread_be_prompt();
+    }
+}
+
 /* False: it may occupy no thread; it goes on, and the monitor sees a stuck slot. */
 static bool
 park(tsm_worker_t* w, tsm_slot_t* slot, tsm_proc_t* p)
@@ -259,6 +296,7 @@ park(tsm_worker_t* w, tsm_slot_t* slot, tsm_proc_t* p)
     }
     /* relaxed: a statistic. */
     tsm_store_relaxed(&slot->a_preemptions, slot->a_preemptions + 1);
+    be_patient(w);
     occupied(w, TSM_OCC_PARKED);
     tsm_store_relaxed(&p->a_status, TSM_ST_RUNNABLE); /* relaxed: for reports. */
     tsm_store_relaxed(&w->a_slot, NULL); /* relaxed: inside the runtime; see I2. */
@@ -316,6 +354,23 @@ tsm_yield_threaded(tsm_worker_t* w)
 
 /* ---- waiting with a thread ---- */
 
+/* A run off the slot is over: was it worth it, and what did it do? */
+static void
+judge_offslot(tsm_worker_t* w, tsm_proc_t* p)
+{
+    uint64_t ran_ns = tsm_now_ns() - w->user_since_ns;
+    if (ran_ns > TSM_QUICK_NS) {
+        p->quick_runs = 0;
+        uint64_t cpu_ns = tsm_thread_cpu_ns(&w->os_thread) - w->user_cpu_ns;
+        bool had_all = tsm_load_relaxed(&w->a_background) == 0; /* relaxed: a hint. */
+        bool burns = cpu_ns > TSM_BURNS_NS && (!had_all || cpu_ns > ran_ns / 2);
+        p->flags = burns ? p->flags | TSM_PF_BURNS : p->flags & ~(uint32_t)TSM_PF_BURNS;
+    } else if (++p->quick_runs >= TSM_QUICK_RUNS) {
+        p->flags &= ~(uint32_t)(TSM_PF_NATIVE | TSM_PF_BURNS); /* it no longer sits in native code */
+        p->quick_runs = 0;
+    }
+}
+
 int
 tsm_wait_threaded(tsm_worker_t* w)
 {
@@ -325,6 +380,10 @@ tsm_wait_threaded(tsm_worker_t* w)
     if (slot != NULL && (to = tsm_pool_take()) == NULL) {
         return TSM_E_THREADS;
     }
+    if (slot == NULL) {
+        judge_offslot(w, p);
+    }
+    tsm_be_prompt(w);
     occupied(w, TSM_OCC_WAITING);
     tsm_store_relaxed(&w->a_slot, NULL);             /* relaxed: see I2. */
     tsm_store_relaxed(&p->a_status, TSM_ST_WAITING); /* relaxed: for reports. */
@@ -365,18 +424,6 @@ claim_blocked(tsm_worker_t* w, tsm_proc_t* p)
     }
 }
 
-/* A run off the slot is over: was it worth it? */
-static void
-judge_offslot(tsm_worker_t* w, tsm_proc_t* p)
-{
-    if (tsm_now_ns() - w->user_since_ns > TSM_QUICK_NS) {
-        p->quick_runs = 0;
-    } else if (++p->quick_runs >= TSM_QUICK_RUNS) {
-        p->flags &= ~(uint32_t)TSM_PF_NATIVE; /* it no longer sits in native code */
-        p->quick_runs = 0;
-    }
-}
-
 void
 tsm_reacquire(tsm_worker_t* w)
 {
@@ -387,6 +434,7 @@ tsm_reacquire(tsm_worker_t* w)
         return;
     }
     judge_offslot(w, p);
+    tsm_burn_end(w);
     if (TSM_LIKELY(tsm_det.on == 0)) { /* else it counts as away until it is picked */
         tsm_store_relaxed(&p->a_status, TSM_ST_RUNNABLE); /* relaxed: for reports. */
     }
@@ -425,8 +473,7 @@ void
 tsm_user_begin_slow(tsm_worker_t* w)
 {
     occupied(w, TSM_OCC_BLOCKED);
-    w->user_since_ns = tsm_now_ns();
-    w->user_cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
+    user_runs(w);
     tsm_op_end(w);
 }
 
@@ -453,7 +500,8 @@ tsm_run_offslot(tsm_proc_t* p)
     }
     (void)tsm_add_relaxed(&tsm_sched.a_offslot_runs, 1); /* relaxed: a statistic. */
     /* release: pairs with tsm_wait_slot. */
-    tsm_store_release(&keeper->a_offslot, 1);
+    bool burns = (p->flags & TSM_PF_BURNS) != 0;
+    tsm_store_release(&keeper->a_offslot, burns ? TSM_OFFSLOT_BURNS : TSM_OFFSLOT_YES);
     tsm_event_set(&keeper->event);
     return true;
 }
@@ -551,7 +599,7 @@ tsm_abandon(tsm_worker_t* w)
 /* ---- tier 3: the monitor thread only ---- */
 
 bool
-tsm_retake(tsm_slot_t* slot)
+tsm_retake(tsm_slot_t* slot, bool burns)
 {
     /* acquire: pairs with tsm_give_slot. */
     tsm_worker_t* w = tsm_load_acquire(&slot->a_holder);
@@ -576,11 +624,14 @@ tsm_retake(tsm_slot_t* slot)
     tsm_poke_budget(w); /* its next event comes in */
     occupied(w, TSM_OCC_BLOCKED);
     if (p != NULL) {
-        w->user_since_ns = tsm_now_ns();
-        w->user_cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
+        user_runs(w);
         tsm_token_force(p);
         p->flags |= tsm_det.on == 0 ? (uint32_t)TSM_PF_NATIVE : 0; /* a deterministic run has one runner */
         p->quick_runs = 0;
+        if (burns && tsm_det.on == 0) {
+            p->flags |= TSM_PF_BURNS;
+            tsm_burn_begin(w);
+        }
         tsm_store_sc(&p->a_status, TSM_ST_BLOCKED); /* sc: against poke in tsm_signal.c */
     }
     tsm_mutex_unlock(&w->lock);

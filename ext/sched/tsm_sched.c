@@ -12,6 +12,7 @@
  */
 #include "sched/tsm_op.h"
 
+#include "base/tsm_background.h"
 #include "base/tsm_clock.h"
 
 #include <stdlib.h>
@@ -375,6 +376,7 @@ tsm_sched_start(uint32_t slots, uint32_t max_tokens, const tsm_sched_hooks_t* ho
     tsm_store_relaxed(&tsm_sched.a_epoch, tsm_sched.a_epoch + 1); /* relaxed: no worker yet. */
     tsm_sched.hooks = *hooks;
     tsm_sched.max_tokens = max_tokens;
+    tsm_sched.background = tsm_background_possible();
     /* relaxed, all: no worker runs yet; starting the threads publishes all of this. */
     tsm_store_relaxed(&tsm_sched.a_closing, 0);
     tsm_store_relaxed(&tsm_sched.a_tokens, 0);

@@ -48,6 +48,7 @@ struct tsm_worker {
     uint64_t user_since_ns; /* off the slot: when the native run began */
     uint64_t user_cpu_ns;   /* the same: processor time of the thread then */
     uint16_t yield_wanted;
+    bool patient; /* its process used up a budget and has not waited since; see tsm_be_prompt */
     uint32_t ticket; /* deterministic run: the place kept for its process; see tsm_det.h */
     void* py; /* the binding's per-thread state */
     /* any thread, atomic */
@@ -58,7 +59,9 @@ struct tsm_worker {
     uint64_t a_since_ns; /* when it became occupied */
     uint32_t a_inner;   /* its process waits for another one, off the slot */
     uint32_t a_service; /* monitor: attach once and run pending interpreter work */
-    uint32_t a_offslot; /* dispatcher: go on without a slot */
+    uint32_t a_offslot; /* dispatcher: go on without a slot; enum tsm_offslot */
+    uint32_t a_background; /* it gives way to other threads; this and the next: see tsm_burn.h */
+    uint64_t a_back_since_ns, a_back_cpu_ns;
     uint64_t a_tid;
     tsm_mutex_t lock; /* a_slot against the monitor; the process while it is BLOCKED */
     tsm_event_t event;
@@ -69,6 +72,8 @@ struct tsm_worker {
     uint64_t epoch;   /* of the node that made it */
     uint32_t a_ended; /* atomic: the thread is about to return */
 };
+
+enum tsm_offslot { TSM_OFFSLOT_NO, TSM_OFFSLOT_YES, TSM_OFFSLOT_BURNS };
 
 enum tsm_run { TSM_RUN_WAIT, TSM_RUN_YIELD, TSM_RUN_ENDED };
 
@@ -106,6 +111,7 @@ typedef struct tsm_sched {
     uint32_t slot_count;
     uint32_t max_tokens;
     tsm_sched_hooks_t hooks;
+    bool background; /* threads may go into the background, for they may come back */
     uint64_t a_epoch; /* which start this is */
     bool stopping; /* stop() is at work: no new processes; written before the exits */
     /* any thread; each locks itself */
@@ -257,8 +263,11 @@ void tsm_give_slot(tsm_slot_t* slot, tsm_worker_t* to, tsm_proc_t* next);
 bool tsm_wait_slot(tsm_worker_t* w);
 tsm_worker_t* tsm_pool_take(void);
 void tsm_pool_put(tsm_worker_t* w);
-bool tsm_retake(tsm_slot_t* slot);
+/* burns: its process uses the processor. */
+bool tsm_retake(tsm_slot_t* slot, bool burns);
 void tsm_abandon(tsm_worker_t* w);
+/* The worker goes on with something else than a process that computes. */
+void tsm_be_prompt(tsm_worker_t* w);
 bool tsm_run_offslot(tsm_proc_t* p);
 
 /* ---- tsm_monitor.c ---- */

@@ -13,6 +13,7 @@
 
 #include "base/tsm_clock.h"
 #include "proc/tsm_mailbox.h"
+#include "sched/tsm_burn.h"
 #include "sched/tsm_op.h"
 #include "sched/tsm_ptimer.h"
 
@@ -401,10 +402,12 @@ run_here(tsm_worker_t* w, tsm_proc_t* p)
         enum tsm_run how = tsm_sched.hooks.run(w, p);
         account(w, p);
         if (how == TSM_RUN_ENDED) {
+            tsm_be_prompt(w);
             tsm_proc_finish(w, p);
             return;
         }
         if ((p->flags & TSM_PF_THREADED) == 0) {
+            tsm_be_prompt(w);
             settle(w, p, how);
             return;
         }
@@ -561,6 +564,7 @@ tsm_worker_main(void* arg)
     tsm_self = w;
     tsm_store_relaxed(&w->a_tid, tsm_gettid()); /* relaxed: for reports. */
     tsm_thread_setname("transom");
+    tsm_thread_be_prompt();
     if (tsm_sched.hooks.thread_begin(w) == 0) {
         while (tsm_wait_slot(w)) {
             tsm_proc_t* p = w->next;
@@ -573,6 +577,7 @@ tsm_worker_main(void* arg)
             if (closing(w)) {
                 break;
             }
+            tsm_burn_end(w);
             tsm_pool_put(w);
         }
         tsm_sched.hooks.thread_end(w);

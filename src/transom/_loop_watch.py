@@ -156,7 +156,6 @@ class Watch:
         self._thread.join()
 
     def _main(self) -> None:
-        pause = threading.Event()
         while not self._stopped:
             self.awake.wait()
             busy = True
@@ -166,7 +165,7 @@ class Watch:
                 signs = [thread.sign for thread in self._running()]
                 busy = any([self._round(sign, begun) for sign in signs])
                 if busy:
-                    pause.wait(LOOK_SECONDS if any(_is_late(sign) for sign in signs) else PERIOD_SECONDS)
+                    time.sleep(LOOK_SECONDS if any(_is_late(sign) for sign in signs) else PERIOD_SECONDS)
 
     def _round(self, sign: Sign, begun: bool) -> bool:
         if sign.asked is not None:

@@ -75,7 +75,7 @@ worker(void)
 static void
 monitor(void)
 {
-    for (int i = 0; i < 2 && !tsm_retake(&slot); i++) {
+    for (int i = 0; i < 2 && !tsm_retake(&slot, false); i++) {
     }
 }
 

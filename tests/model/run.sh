@@ -12,7 +12,7 @@ rc=0
 
 # model_retake takes a few functions of a file that leans on the whole scheduler: the rest of
 # it is dropped, and what only the rest needs stays unresolved.
-RETAKE="ext/sched/tsm_park.c -no-pie -ffunction-sections -Wl,--gc-sections"
+RETAKE="ext/sched/tsm_park.c ext/sched/tsm_burn.c -no-pie -ffunction-sections -Wl,--gc-sections"
 RETAKE="$RETAKE -Wl,--unresolved-symbols=ignore-all"
 
 build_and_run() { # <program> <flags> <model>

@@ -270,6 +270,63 @@ async def test_a_context_manager_is_entered_and_left_by_one_task() -> None:
     assert tasks[0] is tasks[1] and tasks[2] is tasks[3] and tasks[4] is tasks[5]
 
 
+class Mark:
+    """Tells when it goes, and on which thread."""
+
+    def __init__(self, gone: list[int]) -> None:
+        self.gone = gone
+
+    def __del__(self) -> None:
+        self.gone.append(threading.get_ident())
+
+
+@in_node(schedulers=1)
+async def test_items_of_every_shape_arrive_and_go() -> None:
+    """The loop gives up its count of what it hands over, with what hangs on it; circles, shared parts and depth included."""
+    gone: list[int] = []
+
+    def shapes(round_: int) -> list[Any]:
+        circle: list[Any] = []
+        circle += [circle] * 20
+        twice: Any = [float(round_)]
+        for _ in range(40):
+            twice = [twice, twice]
+        deep: Any = str(round_)
+        for _ in range(3000):
+            deep = (deep,)
+        return [circle, twice, deep, {"key" + str(round_): [round_ << 70, b"x" * round_]}, [Mark(gone), round_]]
+
+    async def source() -> AsyncIterator[Any]:
+        kept: list[Any] = []
+        for round_ in range(50):
+            item = shapes(round_)
+            kept.append(item[3])  # the loop goes on with a part of it
+            yield item
+            kept[-1]["late"] = round_
+            yield kept  # seen by both, and changed while the other reads
+
+    async def body() -> None:
+        rounds = 0
+        async for item in aio(source(), window=2):
+            if isinstance(item[-1], list):
+                circle, twice, deep, table, (_, number) = item
+                assert number == rounds
+                assert circle[19] is circle
+                while isinstance(twice, list):
+                    assert twice[0] is twice[-1]
+                    twice = twice[0]
+                while isinstance(deep, tuple):
+                    (deep,) = deep
+                assert (twice, deep) == (float(rounds), str(rounds))
+                assert table["key" + str(rounds)] == [rounds << 70, b"x" * rounds]
+                circle.clear()
+                rounds += 1
+        assert rounds == 50
+
+    await body()
+    await until(lambda: len(gone) == 50)
+
+
 # -- plain functions and outside ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,211 @@
+"""Native code that computes off its slot gives way to other threads, and comes back with the slot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+import transom
+import transom.sync
+from tests.support import in_node, take, until
+
+IDLE = getattr(os, "SCHED_IDLE", None)
+
+
+def _may_come_back() -> bool:
+    """Found out on a thread of its own, as the runtime does."""
+    if IDLE is None or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return False
+    found: list[bool] = []
+
+    def try_it() -> None:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        try:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        except PermissionError:
+            return
+        found.append(True)
+
+    thread = threading.Thread(target=try_it)
+    thread.start()
+    thread.join()
+    return bool(found)
+
+
+needs_it = pytest.mark.skipif(not _may_come_back(), reason="needs Linux and CAP_SYS_NICE")
+
+
+def burn(rounds: int) -> None:
+    """Native code without an event: some 20 ms a round."""
+    sum(range(rounds * 1_000_000))
+
+
+def burner(owner: transom.Pid, rounds: int) -> None:
+    """Computes; between its turns it says under which policy it holds a slot."""
+    owner.send(threading.get_native_id())
+    while True:
+        burn(rounds)
+        transom.sync.sleep(0.001)
+        owner.send(("policy", os.sched_getscheduler(0)))
+
+
+async def other(owner: transom.Pid) -> None:
+    """Wants the slot now and then."""
+    while True:
+        await transom.sleep(0.001)
+
+
+def _samples(tid: int, seconds: float) -> Counter[int]:
+    """What policies a thread is seen under; by a thread that needs no slot."""
+    seen: Counter[int] = Counter()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        seen[os.sched_getscheduler(tid)] += 1
+        time.sleep(0.001)
+    return seen
+
+
+@needs_it
+@in_node(schedulers=1, check=False)
+async def test_a_computing_process_is_in_the_background_off_its_slot() -> None:
+    me = transom.current_pid()
+    transom.spawn_link(other, me)
+    pid = transom.spawn(burner, me, 10)
+    tid = await take(int)
+    seen: Counter[int] = Counter()
+
+    async def often() -> bool:
+        seen.update(await transom.aio(_sampled(tid)))
+        return seen[os.SCHED_IDLE] > 100
+
+    while not await often():
+        pass
+    transom.kill(pid)
+    transom.unlink(me)
+
+
+async def _sampled(tid: int) -> Counter[int]:
+    import asyncio
+
+    return await asyncio.to_thread(_samples, tid, 0.2)
+
+
+@needs_it
+@in_node(schedulers=1, check=False)
+async def test_a_slot_is_never_held_in_the_background() -> None:
+    """Each round it computes, waits, and computes a moment in Python: with a slot as soon as it is quick again."""
+    me = transom.current_pid()
+
+    def changing(rounds: int) -> None:
+        for _ in range(rounds):
+            burn(5)
+        for _ in range(30):
+            transom.sync.sleep(0.001)
+        me.send(("quick", os.sched_getscheduler(0)))
+
+    for _ in range(5):
+        transom.spawn(changing, 3)
+    for _ in range(5):
+        assert (await take(tuple))[1] == os.SCHED_OTHER
+
+
+@needs_it
+@in_node(schedulers=1, check=False)
+async def test_a_pooled_thread_is_not_left_in_the_background() -> None:
+    """Agents and tasks leave their thread when they are done; who runs there next is not to suffer."""
+
+    class Parser(transom.Agent):
+        def parse(self) -> int:
+            burn(10)
+            return threading.get_native_id()
+
+    me = transom.current_pid()
+    transom.spawn(other, me)
+    parser = await Parser.start_link()
+    used = {await parser.parse.options(timeout=60)() for _ in range(8)}
+    await until(lambda: {os.sched_getscheduler(tid) for tid in used if _lives(tid)} <= {os.SCHED_OTHER})
+
+
+def _lives(tid: int) -> bool:
+    return os.path.exists(f"/proc/self/task/{tid}")
+
+
+@needs_it
+@in_node(schedulers=2, check=False)
+async def test_one_that_gets_next_to_nothing_comes_back() -> None:
+    """Every core is taken by Python code that never ends: the background alone would be three parts in a thousand."""
+    me = transom.current_pid()
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            pass
+
+    crowd = [threading.Thread(target=spin) for _ in range(2 * (os.cpu_count() or 1))]
+    transom.spawn(other, me)
+    pid = transom.spawn(burner, me, 3)
+    await take(int)
+    for _ in range(3):
+        await take(tuple)  # it is known by now
+    for thread in crowd:
+        thread.start()
+    began = time.monotonic()
+    await take(tuple)
+    await take(tuple)
+    took = time.monotonic() - began
+    stop.set()
+    for thread in crowd:
+        thread.join()
+    transom.kill(pid)
+    await until(lambda: not transom.is_alive(pid))
+    assert took < 10, f"two rounds of some 60 ms took {took:.1f} s"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="capabilities of Linux")
+def test_without_the_right_to_come_back_nobody_goes() -> None:
+    program = textwrap.dedent(
+        """
+        import ctypes, os, struct, threading, time
+        libc = ctypes.CDLL(None, use_errno=True)
+        header, sets = struct.pack("Ii", 0x20080522, 0), ctypes.create_string_buffer(24)
+        buffer = ctypes.create_string_buffer(header)
+        assert libc.capget(buffer, sets) == 0
+        words = list(struct.unpack("6I", sets.raw))
+        for i in (0, 1, 2):
+            words[i] &= ~(1 << 23)  # CAP_SYS_NICE
+        assert libc.capset(buffer, struct.pack("6I", *words)) == 0
+        import resource, transom, transom.sync
+        resource.setrlimit(resource.RLIMIT_NICE, (0, resource.getrlimit(resource.RLIMIT_NICE)[1]))
+        seen = set()
+
+        def burner():
+            for _ in range(6):
+                sum(range(10_000_000))
+                seen.add(os.sched_getscheduler(0))
+                transom.sync.sleep(0.001)
+
+        async def main():
+            burning = transom.spawn(burner)
+            while transom.is_alive(burning):
+                await transom.sleep(0.001)
+                for name in os.listdir("/proc/self/task"):
+                    try:
+                        seen.add(os.sched_getscheduler(int(name)))
+                    except ProcessLookupError:
+                        pass
+
+        transom.run(main, schedulers=1)
+        assert seen == {os.SCHED_OTHER}, seen
+        print("nobody went")
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "nobody went\n"
