@@ -50,10 +50,11 @@ def reason_of(error: BaseException) -> tuple[str, str]:
     text = getattr(error, "strerror", None) or str(error)
     if number is None and (found := _SEVERAL.match(text)):
         number = int(found[1])
-    if number not in errno.errorcode or isinstance(error, ssl.SSLError):  # those have numbers of their own
+    known = errno.errorcode.get(number or 0)
+    if number is None or known is None or isinstance(error, ssl.SSLError):  # those have numbers of their own
         return type(error).__name__, text or type(error).__name__
     words = os.strerror(number)
-    return errno.errorcode[number], text if words in text else f"{words} ({text})"
+    return known, text if words in text else f"{words} ({text})"
 
 
 class Core:

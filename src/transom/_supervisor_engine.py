@@ -76,9 +76,8 @@ class Child:
         spec = self.spec
         if spec.restart != "permanent" or spec.recovery is not None:
             return False
-        self.begin, self.args = spec.start, ()
-        if type(spec.start) is ChildStart:
-            self.begin, self.args = spec.start.parts()
+        start: Any = spec.start
+        self.begin, self.args = start.parts() if type(start) is ChildStart else (start, ())
         return True
 
     def state(self) -> Pid | str | None:
