@@ -375,3 +375,24 @@ async def test_finalisers_on_the_thread_of_a_waiting_process_run_in_no_process()
     assert await transom.receive() == [0, 1, 2]
     assert (await transom.receive(ref)).reason == "normal"
     assert set(told) == {transom.NotInProcess}
+
+
+@pytest.mark.parametrize("step", ["close", "next"])
+@in_node(schedulers=2)
+async def test_a_start_is_not_gone_on_with_inside_a_predicate(step: str) -> None:
+    """Its message may be the one that the predicate looks at."""
+    started: Any = Desk.start().__await__()
+    next(started)  # begun by hand; the marker is nobody's
+    await until(lambda: len(messages()) == 1)
+    errors: list[str] = []
+
+    def predicate(message: Any) -> bool:
+        with pytest.raises(RuntimeError, match="predicate") as error:
+            started.close() if step == "close" else next(started)
+        errors.append(str(error.value))
+        return True
+
+    ready: Any = await transom.receive(predicate)
+    assert ready[1] == "ready" and len(errors) == 1
+    for pid in set(transom.processes()) - {transom.current_pid()}:
+        transom.kill(pid)
