@@ -453,6 +453,14 @@ py_server(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
     return Py_NewRef((PyObject*)p->body);
 }
 
+/* Is the caller a finaliser on the thread of a process that waits? That thread may be given a slot
+ * at any moment, and nobody can take it back before it has returned. */
+static PyObject*
+py_in_service(PyObject* Py_UNUSED(m), PyObject* Py_UNUSED(none))
+{
+    return PyBool_FromLong(tsm_self != NULL && tsm_worker_proc(tsm_self) == NULL && tsm_in_runtime(tsm_self));
+}
+
 static PyObject*
 server_timeout(PyObject* op, PyObject* arg)
 {
@@ -488,6 +496,7 @@ PyTypeObject TsmServer_Type = {
 
 PyMethodDef tsm_server_methods[] = {
     {"_server", py_server, METH_NOARGS, NULL},
+    {"_in_service", py_in_service, METH_NOARGS, NULL},
     {"_watch_calls", tsm_watch_calls, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };

@@ -217,6 +217,17 @@ refused(How* how)
     return -1;
 }
 
+/* True: exception. Receive is in the middle of the mailbox. */
+static bool
+is_scanning(const tsm_proc_t* p)
+{
+    if (TSM_UNLIKELY((p->flags & TSM_PF_SCANNING) != 0)) {
+        PyErr_SetString(PyExc_RuntimeError, "a start: not inside a predicate of receive");
+        return true;
+    }
+    return false;
+}
+
 /* User mode. -1: exception, and nothing was started. */
 static int
 begin(Starting* self)
@@ -230,8 +241,7 @@ begin(Starting* self)
     if (p == NULL) {
         return -1;
     }
-    if ((p->flags & TSM_PF_SCANNING) != 0) {
-        PyErr_SetString(PyExc_RuntimeError, "a start: not inside a predicate of receive");
+    if (is_scanning(p)) {
         return -1;
     }
     PyObject* const* args = &PyTuple_GET_ITEM(start->args, 0);
@@ -432,6 +442,8 @@ starting_next(PyObject* op)
     tsm_stop_waiting(p, op);
     if (self->owner != tsm_proc_pid(p)) {
         PyErr_SetString(PyExc_RuntimeError, "this start was begun by another process, which alone can wait for it");
+    }
+    if (self->owner != tsm_proc_pid(p) || is_scanning(p)) {
         return tsm_done(NULL);
     }
     PyObject* value = NULL;
@@ -449,6 +461,9 @@ starting_close(PyObject* op, PyObject* Py_UNUSED(none))
 {
     Starting* self = (Starting*)op;
     tsm_proc_t* p = tsm_self == NULL || self->pid == 0 || self->over ? NULL : tsm_worker_proc(tsm_self);
+    if (p != NULL && is_scanning(p)) {
+        return NULL;
+    }
     self->over = true;
     if (p == NULL || tsm_proc_pid(p) != self->owner || (p->flags & TSM_PF_DEAD) != 0) {
         Py_RETURN_NONE;

@@ -148,6 +148,8 @@ def _spawn_relay(steps: Steps[Any], outcome: _Outcome) -> _core.Pid:
 
 def result_outside[T](steps: Steps[T], timeout: float | None) -> T:
     """Run the steps in a relay while the calling thread, which is no process, waits."""
+    if _core._in_service():
+        raise RuntimeError("result(): a finaliser that runs while a process waits cannot wait; it can send or cast")
     ready = threading.Event()
     outcome = _Outcome(lambda _: ready.set())
     relay = _spawn_relay(steps, outcome)

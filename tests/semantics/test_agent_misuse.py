@@ -353,11 +353,13 @@ async def test_finalisers_on_the_thread_of_a_waiting_process_run_in_no_process()
             self.told = told
 
         def __del__(self) -> None:
-            try:
-                self.told.append(transom.sync.receive(timeout=0.001))
-            except Exception as error:
-                self.told.append(type(error))
+            for wait in (lambda: transom.sync.receive(timeout=0.001), desk.count(1).result, transom.gather(desk.count(1)).result):
+                try:
+                    self.told.append(wait())
+                except Exception as error:
+                    self.told.append(type(error))
 
+    desk: Any = await Desk.start()
     told: list[Any] = []
     box: list[Any] = []
     me = transom.current_pid()
@@ -369,9 +371,31 @@ async def test_finalisers_on_the_thread_of_a_waiting_process_run_in_no_process()
     pid, ref = transom.spawn_monitor(waiter)
     await status_is(pid, "waiting")
     box.clear()  # other threads' objects: they end on the thread that made them
-    await until(lambda: len(told) == 20)
+    await until(lambda: len(told) == 60)
     for n in range(3):
         transom.send(pid, n)
     assert await transom.receive() == [0, 1, 2]
     assert (await transom.receive(ref)).reason == "normal"
-    assert set(told) == {transom.NotInProcess}
+    assert told == [transom.NotInProcess, RuntimeError, RuntimeError] * 20
+    transom.kill(transom.pid_of(desk))
+
+
+@pytest.mark.parametrize("step", ["close", "next"])
+@in_node(schedulers=2)
+async def test_a_start_is_not_gone_on_with_inside_a_predicate(step: str) -> None:
+    """Its message may be the one that the predicate looks at."""
+    started: Any = Desk.start().__await__()
+    next(started)  # begun by hand; the marker is nobody's
+    await until(lambda: len(messages()) == 1)
+    errors: list[str] = []
+
+    def predicate(message: Any) -> bool:
+        with pytest.raises(RuntimeError, match="predicate") as error:
+            started.close() if step == "close" else next(started)
+        errors.append(str(error.value))
+        return True
+
+    ready: Any = await transom.receive(predicate)
+    assert ready[1] == "ready" and len(errors) == 1
+    for pid in set(transom.processes()) - {transom.current_pid()}:
+        transom.kill(pid)
