@@ -352,8 +352,8 @@ async def test_kill_in_a_native_call(body: Any, reason: str) -> None:
     assert entry["seconds"] >= 0
     assert isinstance(entry["thread_id"], int) and entry["thread_id"] > 0
     assert time.monotonic() - began < NATIVE, "the machine is too slow for this test"
-    await until(lambda: occupied(victim) is None)
-    assert not node_info()["occupied"]
+    # Its thread may be parked once more while it unwinds: others want the slot, too.
+    await until(lambda: not node_info()["occupied"])
     await nothing()
 
 
