@@ -272,7 +272,8 @@ be_patient(tsm_worker_t* w)
 void
 tsm_be_prompt(tsm_worker_t* w)
 {
-    if (TSM_UNLIKELY(w->patient)) {
+    /* In the background the kernel would not hear it. relaxed: own thread's; cleared by the monitor at most. */
+    if (TSM_UNLIKELY(w->patient) && tsm_load_relaxed(&w->a_background) == 0) {
         w->patient = false;
         tsm_thread_be_prompt();
     }
