@@ -122,30 +122,52 @@ typedef struct {
 } sched_attr_t;
 #endif
 
+#define RESET_ON_FORK 1u /* SCHED_FLAG_RESET_ON_FORK, which older headers lack */
+#define SLICE_PROMPT_NS 200000
+#define SLICE_PATIENT_NS 10000000
+#define NICE_URGENT (-5) /* three times the share of a thread that computes */
+
+/* Requests; whatever the answer, the thread runs. */
 static void
-set_slice(uint64_t ns)
+set_schedule(uint64_t slice_ns, bool urgent)
 {
 #if defined(TSM_LINUX) && defined(SYS_sched_setattr)
     sched_attr_t attr = {0};
-    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) == 0 && attr.policy == SCHED_OTHER) {
-        attr.runtime_ns = ns; /* a request; whatever the answer, the thread runs */
-        (void)syscall(SYS_sched_setattr, 0, &attr, 0);
+    if (syscall(SYS_sched_getattr, 0, &attr, sizeof(attr), 0) != 0 || attr.policy != SCHED_OTHER) {
+        return;
     }
+    attr.runtime_ns = slice_ns;
+    if (urgent && attr.nice == 0) { /* whoever chose another one has a reason */
+        sched_attr_t raised = attr;
+        raised.nice = NICE_URGENT;
+        raised.flags |= RESET_ON_FORK; /* threads and programs that it starts are not */
+        if (syscall(SYS_sched_setattr, 0, &raised, 0) == 0) {
+            return;
+        }
+    }
+    (void)syscall(SYS_sched_setattr, 0, &attr, 0);
 #else
-    (void)ns;
+    (void)slice_ns;
+    (void)urgent;
 #endif
 }
 
 void
 tsm_thread_be_prompt(void)
 {
-    set_slice(200000);
+    set_schedule(SLICE_PROMPT_NS, false);
 }
 
 void
 tsm_thread_be_patient(void)
 {
-    set_slice(10000000);
+    set_schedule(SLICE_PATIENT_NS, false);
+}
+
+void
+tsm_thread_be_urgent(void)
+{
+    set_schedule(SLICE_PROMPT_NS, true);
 }
 
 void

@@ -53,6 +53,10 @@ void tsm_thread_setname(const char* name);
 void tsm_thread_be_prompt(void);
 /* The opposite: it computes, and those that are prompt come first when they wake. */
 void tsm_thread_be_patient(void);
+/* Prompt, and with three times the share of the others, where the program may ask for that
+ * (root, CAP_SYS_NICE, ulimit -e 25) and has not asked for anything else. What the thread
+ * starts is as any other. */
+void tsm_thread_be_urgent(void);
 
 /* The kernel's number of the calling thread (threading.get_native_id()). A system call:
  * keep it. */

@@ -100,7 +100,10 @@ prepare(TsmAio* self)
     if (self->op == NULL) {
         return -1;
     }
-    Py_CLEAR(self->what);
+    self->what = NULL; /* the operation's now */
+    tsm_disown_all(self->op->what); /* it will be dropped by the loop's thread, like the other two */
+    tsm_disown(self->op->context);
+    tsm_disown((PyObject*)self->op);
     return 0;
 }
 
@@ -546,6 +549,7 @@ aio_new(PyTypeObject* type, PyObject* args, PyObject* Py_UNUSED(kwargs))
     self->kind = TSM_IO_AWAIT;
     self->want = WANT_RESULT;
     self->a_user = 0;
+    tsm_disown((PyObject*)self); /* a process goes on on another thread now and then */
     return (PyObject*)self;
 }
 

@@ -266,7 +266,7 @@ tsm_io_op_new(TsmIoLoop* loop, PyObject* what, PyObject* context, enum tsm_io_ki
     memset(op, 0, sizeof(*op));
     op->ob_base = head;
     op->loop = (TsmIoLoop*)Py_NewRef(loop);
-    op->what = Py_NewRef(what);
+    op->what = what;
     op->context = Py_NewRef(context);
     op->kind = (uint8_t)kind;
     op->cap = cap;

@@ -28,7 +28,7 @@ tsm_io_attach(PyObject* op, PyObject* Py_UNUSED(none))
     }
     self->ts = PyThreadState_Get();
     tsm_mutex_unlock(&watch_lock);
-    tsm_thread_be_prompt();
+    tsm_thread_be_urgent(); /* all processes wait for it, and it waits itself most of the time */
     tsm_on_loop = true;
     Py_RETURN_NONE;
 }

@@ -28,7 +28,7 @@ HARD_DUE = 4_000_000  # all net new containers, explained or not
 HARD_SHARE = 2  # and how many times as many as live
 IDLE_SWITCHES = 100  # turns of processes between two looks that still count as idle
 PRESSURE = 0.85  # of the machine's memory in use by this program
-LOOKS = 4  # looks in a row that must find the node idle
+LOOKS = 4  # looks in a row that must find the node idle, or grown: what a parser makes is gone soon
 RECENT = 1000  # pauses remembered
 
 _taken = False  # between take_over and give_back
@@ -40,7 +40,8 @@ _explained = 0  # came with new processes since
 _processes = 0  # at the last look, like the next two
 _grown = 0
 _switches = 0
-_quiet = 0
+_quiet = 0  # looks in a row that found the node idle
+_growing = 0  # and grown too much
 _began = 0.0
 _by: Literal["program", "growth", "idle", "pressure"] = "program"
 _due: Literal["growth", "idle", "pressure"] | None = None  # monitor thread only
@@ -52,8 +53,8 @@ _recent: deque[float] = deque(maxlen=RECENT)
 
 def take_over() -> None:
     """Called by start: no automatic collections; what exists already is not looked at again until stop."""
-    global _live, _explained, _processes, _grown, _switches, _quiet, _total, _longest
-    _live = _explained = _processes = _grown = _switches = _quiet = 0
+    global _live, _explained, _processes, _grown, _switches, _quiet, _growing, _total, _longest
+    _live = _explained = _processes = _grown = _switches = _quiet = _growing = 0
     _total = _longest = 0.0
     _count.clear()
     _recent.clear()
@@ -102,14 +103,14 @@ def held() -> Iterator[None]:
 
 def _note(phase: str, info: dict[str, int]) -> None:
     """Called by the interpreter around each collection, whoever asked for it."""
-    global _began, _live, _explained, _grown, _total, _longest
+    global _began, _live, _explained, _grown, _growing, _total, _longest
     if phase == "start":
         _began = time.perf_counter()
         _live += gc.get_count()[0]  # it still counts what came since the last one
         return
     seconds = time.perf_counter() - _began
     _live = max(0, _live - info["collected"])
-    _explained = _grown = 0
+    _explained = _grown = _growing = 0
     _count[_by] = _count.get(_by, 0) + 1
     _total += seconds
     _longest = max(_longest, seconds)
@@ -146,10 +147,12 @@ def collect() -> None:
 
 
 def _why() -> Literal["growth", "idle", "pressure"] | None:
+    global _growing
     switches, processes = _core._activity()
     unexplained, grown = _look(gc.get_count()[0], switches, processes)
     due = max(DUE, gc.get_threshold()[0])
-    if unexplained > max(due, _live + _explained) or grown > max(HARD_DUE, HARD_SHARE * _live):
+    _growing = _growing + 1 if unexplained > max(due, _live + _explained) else 0
+    if _growing >= LOOKS or grown > max(HARD_DUE, HARD_SHARE * _live):
         return "growth"
     if _quiet >= LOOKS and unexplained > max(IDLE_DUE, _live * IDLE_SHARE):
         return "idle"

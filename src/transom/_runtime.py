@@ -45,6 +45,7 @@ _lock = threading.Lock()  # one start or stop at a time
 STOP_SECONDS = 5.0
 GRACE_SECONDS = 1.0
 SETTLE_SECONDS = 0.05  # between two looks for threads left behind
+LOOK_SECONDS = 1.0  # how often run() looks whether main has gone without a word
 MAX_SCHEDULERS = 256
 MAX_PROCESSES = 1 << 27
 MAX_PROCESSES_DEFAULT = 1_048_576
@@ -439,7 +440,7 @@ def run(main: Callable[..., Any], /, *args: Any, deterministic: int | str | None
     start(**options)
     try:
         pid = _core.spawn(_entry(main, args, outcome))
-        while not outcome.done.wait(0.1) and _core.is_alive(pid):
+        while not outcome.done.wait(LOOK_SECONDS) and _core.is_alive(pid):
             pass
     finally:
         stop()

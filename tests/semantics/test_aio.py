@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -278,6 +278,67 @@ class Mark:
 
     def __del__(self) -> None:
         self.gone.append(threading.get_ident())
+
+
+@in_node()
+async def test_what_an_operation_held_goes_on_the_loop() -> None:
+    """The process gives up its count of the coroutine, its variables and what hangs on them: nothing waits for its thread."""
+    ends: list[int] = []
+
+    def held() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            ends.append(threading.get_ident())
+
+    def one() -> Iterator[None]:
+        holder = held()
+        next(holder)
+        return holder
+
+    async def variable(holder: Any, **rest: Any) -> int:
+        return threading.get_ident()
+
+    async def captured(holder: Any) -> int:
+        def inner() -> Any:
+            return holder
+
+        assert inner() is not None
+        return threading.get_ident()
+
+    async def awaits(inner: Any) -> int:
+        return int(await inner)
+
+    async def stream(holder: Any) -> AsyncIterator[int]:
+        yield threading.get_ident()
+
+    threads = [
+        await aio(variable(one())),
+        await aio(captured(one())),
+        await aio(variable([(one(),)])),
+        await aio(variable(None, key={"holder": one()})),
+        await aio(awaits(captured(one()))),
+        *[thread async for thread in aio(stream(one()))],
+    ]
+    await until(lambda: len(ends) == len(threads))
+    assert ends == threads
+    assert threading.get_ident() not in threads
+
+
+@in_node()
+async def test_what_the_process_still_has_stays_its_own() -> None:
+    kept: list[Any] = [float(1), {"key": "value"}]
+
+    async def add(to: list[Any], number: int) -> int:
+        to.append(number)
+        return len(to)
+
+    for number in range(200):
+        assert await aio(add(kept, number)) == number + 3
+        kept[1][str(number)] = [number]
+    assert kept[0] == 1.0
+    assert len(kept) == 202
+    assert kept[1]["199"] == [199]
 
 
 @in_node(schedulers=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -209,3 +210,32 @@ def test_without_the_right_to_come_back_nobody_goes() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "nobody went\n"
+
+
+# -- event loops -------------------------------------------------------------------------------------------------------
+
+
+def _nice(thread: int = 0) -> int:
+    return os.getpriority(os.PRIO_PROCESS, thread)
+
+
+async def _three() -> list[int]:
+    """The loop's own, that of a thread it starts, and that of a program."""
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import os; print(os.getpriority(os.PRIO_PROCESS, 0))", stdout=subprocess.PIPE
+    )
+    out, _ = await program.communicate()
+    return [_nice(threading.get_native_id()), await asyncio.to_thread(lambda: _nice(threading.get_native_id())), int(out)]
+
+
+async def _main() -> None:
+    print([*await transom.aio(_three()), _nice(threading.get_native_id())])
+
+
+@needs_it
+@pytest.mark.parametrize(("given", "expected"), [(0, [-5, 0, 0, 0]), (3, [3, 3, 3, 3])])
+def test_a_loop_comes_first_and_what_it_starts_does_not(given: int, expected: list[int]) -> None:
+    """Unless somebody has chosen another place for the program."""
+    code = f"import os; os.nice({given}); import transom; from tests.semantics.test_background import _main; transom.run(_main)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert ran.stdout.split("\n")[0] == str(expected)
