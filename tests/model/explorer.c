@@ -532,6 +532,7 @@ run_once(void)
     stale_left = bound_of("TSM_MODEL_STALE", model->stale);
     current = MAIN;
     fiber_count = 0;
+    tsm_fence_expedited = !model->full_fences;
     model->setup();
     start_fibers();
     switch_away();

@@ -35,6 +35,7 @@ typedef struct {
     void (*finish)(void);                     /* when nobody can go on; checks */
     int preemptions;                          /* per schedule; default 2 */
     int stale;                                /* old values read per schedule; default 2 */
+    bool full_fences;                         /* the asymmetric fence without membarrier */
 } model_t;
 
 /* MODEL(name, .setup = .., .threads = {..}) { checks } */

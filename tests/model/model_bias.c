@@ -6,6 +6,7 @@
  *   PLANT_RELEASE_IS_RELAXED  what the owner did inside may arrive late
  *   PLANT_NO_WAIT             the ender takes the mutex while the owner is inside
  *   PLANT_ENDING_IS_SHARED    the second of the others goes in before the first has waited
+ *   PLANT_HEIR_AT_ONCE        there are two owners while the dead one is inside
  */
 #include "base/tsm_bias.h"
 
@@ -14,28 +15,16 @@
 static tsm_bias_t bias;
 static tsm_bias_lock_t lock;
 static uint32_t word; /* atomic so that it can arrive late */
+static uint32_t heir_owns; /* as a_owner of a table */
 static unsigned users, uses;
 
 static void
-setup_with(bool expedited)
+setup(void)
 {
-    tsm_fence_expedited = expedited;
     bias = (tsm_bias_t){0};
     lock = (tsm_bias_lock_t){0};
     users = uses = 0;
-    word = 0;
-}
-
-static void
-setup_membarrier(void)
-{
-    setup_with(true);
-}
-
-static void
-setup_full_fences(void)
-{
-    setup_with(false);
+    word = heir_owns = 0;
 }
 
 static void
@@ -96,13 +85,41 @@ other(void)
     }
 }
 
-MODEL(owner_against_others, .setup = setup_membarrier, .threads = {owner, other, other}, .preemptions = 2, .stale = 2)
+/* Another thread ends the owner, which may be inside, and makes the heir the owner, as
+ * tsm_table_died. */
+static void
+killer(void)
+{
+#ifndef PLANT_HEIR_AT_ONCE
+    if (!is_shared() && !share()) {
+        return;
+    }
+#endif
+    tsm_store_release(&heir_owns, 1);
+}
+
+static void
+heir(void)
+{
+    if (tsm_load_acquire(&heir_owns) != 0) {
+        tsm_bias_lock(&bias, &lock, true);
+        use();
+        tsm_bias_unlock(&lock);
+    }
+}
+
+MODEL(owner_against_heir, .setup = setup, .threads = {owner, killer, heir}, .preemptions = 2, .stale = 2)
 {
     MODEL_CHECK(uses >= 2, "the owner did not get in");
 }
 
-MODEL(owner_against_others_full_fences, .setup = setup_full_fences, .threads = {owner, other, other},
-      .preemptions = 2, .stale = 2)
+MODEL(owner_against_others, .setup = setup, .threads = {owner, other, other}, .preemptions = 2, .stale = 2)
+{
+    MODEL_CHECK(uses >= 2, "the owner did not get in");
+}
+
+MODEL(owner_against_others_full_fences, .setup = setup, .full_fences = true,
+      .threads = {owner, other, other}, .preemptions = 2, .stale = 2)
 {
     MODEL_CHECK(uses >= 2, "the owner did not get in");
 }

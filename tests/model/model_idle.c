@@ -27,10 +27,9 @@ static tsm_event_t never; /* a job that runs for ever: its slot takes nothing mo
 static bool jobs_block;
 
 static void
-setup_with(bool expedited, bool blocking)
+setup(void)
 {
-    tsm_fence_expedited = expedited;
-    jobs_block = blocking;
+    jobs_block = false;
     tsm_idle_init(&idle, SLOTS);
     tsm_inject_init(&inject);
     for (int i = 0; i < SLOTS; i++) {
@@ -42,21 +41,10 @@ setup_with(bool expedited, bool blocking)
 }
 
 static void
-setup_membarrier(void)
-{
-    setup_with(true, false);
-}
-
-static void
-setup_full_fences(void)
-{
-    setup_with(false, false);
-}
-
-static void
 setup_blocking(void)
 {
-    setup_with(true, true);
+    setup();
+    jobs_block = true;
 }
 
 static void
@@ -190,19 +178,19 @@ nothing_left(void)
     tsm_idle_validate(&idle);
 }
 
-MODEL(stolen_work_membarrier, .setup = setup_membarrier, .threads = {slot_0, slot_1, push_own},
+MODEL(stolen_work_membarrier, .setup = setup, .threads = {slot_0, slot_1, push_own},
       .preemptions = 2, .stale = 1)
 {
     nothing_left();
 }
 
-MODEL(stolen_work_full_fences, .setup = setup_full_fences, .threads = {slot_0, slot_1, push_own},
-      .preemptions = 2, .stale = 1)
+MODEL(stolen_work_full_fences, .setup = setup, .full_fences = true,
+      .threads = {slot_0, slot_1, push_own}, .preemptions = 2, .stale = 1)
 {
     nothing_left();
 }
 
-MODEL(injected_work, .setup = setup_membarrier, .threads = {slot_0, slot_1, push_inject},
+MODEL(injected_work, .setup = setup, .threads = {slot_0, slot_1, push_inject},
       .preemptions = 2, .stale = 1)
 {
     nothing_left();

@@ -22,27 +22,14 @@ no_hook(tsm_worker_t* w)
 }
 
 static void
-setup_with(bool expedited)
+setup(void)
 {
-    tsm_fence_expedited = expedited;
     tsm_sched = (tsm_sched_t){.hooks = {.attach = no_hook, .detach = no_hook}};
     slot = (tsm_slot_t){.a_holder = &holder};
     holder = (tsm_worker_t){.a_slot = &slot};
     pooled = (tsm_worker_t){.a_in_rt = 1};
     tsm_sched.pool = &pooled;
     users = uses = 0;
-}
-
-static void
-setup_membarrier(void)
-{
-    setup_with(true);
-}
-
-static void
-setup_full_fences(void)
-{
-    setup_with(false);
 }
 
 /* What only the holder may do; a_ticks stands for all fields of the slot. */
@@ -95,13 +82,13 @@ one_holder(void)
     MODEL_CHECK(taken != model_is_parked(2), "slot given and its holder sleeps");
 }
 
-MODEL(enter_against_retake, .setup = setup_membarrier,
+MODEL(enter_against_retake, .setup = setup,
       .threads = {worker, monitor, successor}, .preemptions = 2, .stale = 2)
 {
     one_holder();
 }
 
-MODEL(enter_against_retake_full_fences, .setup = setup_full_fences,
+MODEL(enter_against_retake_full_fences, .setup = setup, .full_fences = true,
       .threads = {worker, monitor, successor}, .preemptions = 2, .stale = 2)
 {
     one_holder();
