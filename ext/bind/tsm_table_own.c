@@ -14,6 +14,7 @@
  */
 #include "bind/tsm_table.h"
 #include "proc/tsm_det.h"
+#include "sched/tsm_burn.h"
 
 #include <stdlib.h>
 
@@ -247,11 +248,22 @@ transfer_message(tsm_table_t* t, tsm_pid_t from, PyObject* data)
     return sig;
 }
 
+/* Another thread ends p, whose own one is in native code: in an operation on t, it may be. That goes
+ * in and out as the owner, and shall not meet the heir there, who would do the same. */
+static void
+expel(tsm_table_t* t, tsm_proc_t* p)
+{
+    tsm_burn_end(tsm_load_relaxed(&p->a_worker)); /* relaxed: we own p; it is waited for. */
+    tsm_table_share(t);
+}
+
 /* p is dead; its tables go to their heirs or with it. Called by tsm_proc_die_owner. */
 void
 tsm_table_died(tsm_proc_t* p)
 {
     tsm_pid_t pid = tsm_proc_pid(p);
+    tsm_worker_t* w = tsm_load_relaxed(&p->a_worker); /* relaxed: we own p. */
+    bool elsewhere = w != NULL && w != tsm_self;
     for (;;) {
         tsm_mutex_lock(&tsm_tables.lock);
         tsm_table_t* t = *chain_of(pid);
@@ -264,6 +276,13 @@ tsm_table_died(tsm_proc_t* p)
         }
         tsm_pid_t heir = t->heir;
         bool passed = heir != 0 && heir != pid && hold(tsm_ptab_get_any(heir), heir);
+        if (passed && elsewhere && !tsm_bias_is_shared(&t->bias)) {
+            (void)tsm_add_relaxed(&t->a_refs, 1); /* relaxed: it is alive under the lock. */
+            tsm_mutex_unlock(&tsm_tables.lock);
+            expel(t, p);
+            tsm_table_release(t);
+            continue;
+        }
         if (passed) {
             owned_unlink(t);
             owned_link(t, heir);

@@ -159,6 +159,49 @@ async def test_giving_away_races_with_death() -> None:
         assert t.info() is None
 
 
+@in_node(schedulers=2, check=False)
+async def test_an_heir_does_not_meet_the_dead_owner_in_the_table() -> None:
+    """The owner sits in native code, without its slot, in the middle of a list; killed there, it goes on to its end."""
+    rows = [(key,) for key in range(200_000)]
+
+    def owner(to: transom.Pid, boss: transom.Pid) -> None:
+        t = Table()
+        t.set_heir(to)
+        send(boss, "ready")
+        while True:
+            t.insert(rows)
+
+    def heir(boss: transom.Pid) -> None:
+        t = transom.sync.receive(TableTransfer).table
+        for row in rows[:5000]:
+            t.insert(row)
+            t.delete(row[0])
+        while True:  # a list that it was about to insert may come as long as it runs
+            left = len(t)
+            keys = [row[0] for row in t]
+            if len(t) == left:
+                break
+        assert len(keys) == len(set(keys)) == left
+        send(boss, "checked")
+
+    async def other() -> None:  # wants the slots
+        while True:
+            await transom.sleep(0.001)
+
+    me = current_pid()
+    others = [transom.spawn_link(other) for _ in range(2)]
+    for turn in range(scaled(12)):
+        pid, down = spawn_monitor(owner, transom.spawn_link(heir, me), me)
+        assert await take(str) == "ready"
+        await transom.sleep(0.04 + turn * 0.02)
+        kill(pid)
+        assert await take(str) == "checked"
+        assert (await receive(down)).reason == "killed"
+    for pid in others:
+        transom.unlink(pid)
+        kill(pid)
+
+
 @pytest.mark.race
 @in_node(schedulers=2)
 async def test_an_heir_gets_it_or_it_goes() -> None:
