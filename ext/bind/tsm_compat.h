@@ -122,13 +122,19 @@ tsm_probe_answered(PyThreadState* ts)
 #endif
 }
 
+#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030F0000
+#define TSM_CAN_DISOWN 1
+#else
+#define TSM_CAN_DISOWN 0
+#endif
+
 /* op was made by this thread and will be dropped by another one: the thread's own count is
  * moved into the shared one. Else the other thread would queue op for this one to free,
  * which may sleep for long. */
 static inline void
 tsm_disown(PyObject* op)
 {
-#if defined(Py_GIL_DISABLED) && PY_VERSION_HEX < 0x030F0000
+#if TSM_CAN_DISOWN
     uint32_t local = op->ob_ref_local;
     Py_ssize_t seen = __atomic_load_n(&op->ob_ref_shared, __ATOMIC_RELAXED);
     if (op->ob_tid != _Py_ThreadId() || local == UINT32_MAX || (seen & 3) > 1) {
@@ -186,9 +192,10 @@ tsm_context_is_empty(PyObject* context)
 #endif
 
 /* Made by the calling thread, mortal, and no other thread has ever left a trace in its
- * count: neither a reference nor the mark of a weak one. Its count is then exact, and as
- * long as this stays true no thread can take a reference out of a container without that
- * container's lock (_Py_TryIncrefCompare refuses a shared count of zero). */
+ * count that is still there: neither a reference nor the mark of a weak one. Its count is then
+ * exact, and as long as this stays true no thread can take a reference out of a container without
+ * that container's lock (_Py_TryIncrefCompare refuses a shared count of zero). By that lock it can,
+ * and what it has taken and dropped again leaves no trace. */
 static inline bool
 tsm_rc_is_private(PyObject* op)
 {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,41 @@ async def test_ten_thousand_at_once() -> None:
     _loop_thread.loop_thread(0).call(gate.set)
     assert sorted([await take(int) for _ in range(10_000)]) == list(range(10_000))
     await until(loops_are_idle)
+
+
+@in_node()
+async def test_others_change_what_is_handed_over() -> None:
+    """The loop walks through a result to give up its count; another thread has it from a cache, and changes it."""
+    cache: dict[str, Any] = {}
+    over = threading.Event()
+
+    def change() -> None:
+        while not over.is_set():
+            made = cache.get("made")
+            if isinstance(made, list):
+                made.clear()
+                made.extend([float(i)] for i in range(2000))
+            elif made is not None:
+                made.clear()
+                made.update((float(i), [i]) for i in range(2000))
+            del made
+            time.sleep(0)
+
+    async def make(turn: int) -> Any:
+        if turn % 2 == 0:
+            cache["made"] = [[float(i)] for i in range(20_000)]
+        else:
+            cache["made"] = {float(i): [i] for i in range(20_000)}
+        return cache["made"]
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for turn in range(scaled(1000)):
+            assert await aio(make(turn)) is cache["made"]
+    finally:
+        over.set()
+        thread.join()
 
 
 @pytest.mark.race
