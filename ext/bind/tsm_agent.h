@@ -41,6 +41,7 @@ typedef struct {
     uint64_t timeout_ns;
     uint8_t a_state; /* atomic */
     bool begun;
+    bool tracked;      /* by the collector: it has arguments that may lead back here. Set once */
     uint8_t a_settled; /* atomic: it is answered, or somebody else is to answer it */
     uint8_t a_over;    /* atomic: the caller waits no more; set before its DEMONITOR is sent */
     PyObject* args[1]; /* [0] is room for self */
@@ -103,8 +104,7 @@ PyObject* tsm_server_agent(tsm_proc_t* p);
 /* What Python keeps with a server: a dict or None. New reference. */
 PyObject* tsm_server_extra(tsm_proc_t* p);
 
-/* What a server or a call leads to, neither of which the collector tracks; others: nothing.
- * The arguments of a call that was sent never change. */
+/* What a server leads to, which the collector does not track; others: nothing. */
 void tsm_agent_visit(PyObject* op, visitproc visit, void* arg);
 
 #endif

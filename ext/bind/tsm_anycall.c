@@ -55,6 +55,10 @@ any_next(PyObject* op)
         return NULL;
     }
     tsm_worker_t* w = tsm_self;
+    if (TSM_UNLIKELY((p->flags & TSM_PF_SCANNING) != 0)) {
+        PyErr_SetString(PyExc_RuntimeError, "waiting for answers: not inside a predicate of receive");
+        return tsm_done(NULL);
+    }
     tsm_stop_waiting(p, op);
     if (!tsm_inbox_is_empty(&p->inbox) && !tsm_proc_service_owner(p)) {
         return tsm_done(NULL); /* dead: raises */

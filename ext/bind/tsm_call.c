@@ -28,7 +28,7 @@ tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* 
         return NULL;
     }
     TsmCall* self = (TsmCall*)(total < SMALL ? tsm_spare_new(TSM_SPARE_CALL_0 + (unsigned)total, &TsmCall_Type, total)
-                                             : (PyObject*)PyObject_NewVar(TsmCall, &TsmCall_Type, total));
+                                             : (PyObject*)PyObject_GC_NewVar(TsmCall, &TsmCall_Type, total));
     if (self == NULL) {
         return NULL;
     }
@@ -42,17 +42,46 @@ tsm_call_new(TsmMethod* method, TsmAgentRef* to, uint64_t timeout_ns, PyObject* 
     self->a_state = TSM_CALL_NEW;
     self->begun = false;
     self->a_settled = self->a_over = 0;
+    self->tracked = false;
     self->args[0] = NULL;
     for (Py_ssize_t i = 0; i < total; i++) {
         self->args[i + 1] = Py_NewRef(args[i]);
+        self->tracked |= PyObject_IS_GC(args[i]) != 0;
+    }
+    if (self->tracked) { /* one that is never sent may stand in what it is to be called with */
+        PyObject_GC_Track(self);
     }
     return (PyObject*)self;
+}
+
+static int
+call_traverse(PyObject* op, visitproc visit, void* arg)
+{
+    TsmCall* self = (TsmCall*)op;
+    for (Py_ssize_t i = 1; i <= Py_SIZE(self); i++) {
+        Py_VISIT(self->args[i]);
+    }
+    return 0;
+}
+
+/* Finalisers may have it still. */
+static int
+call_clear(PyObject* op)
+{
+    TsmCall* self = (TsmCall*)op;
+    for (Py_ssize_t i = 1; i <= Py_SIZE(self); i++) {
+        Py_SETREF(self->args[i], Py_NewRef(Py_None));
+    }
+    return 0;
 }
 
 static void
 call_dealloc(PyObject* op)
 {
     TsmCall* self = (TsmCall*)op;
+    if (self->tracked) {
+        PyObject_GC_UnTrack(op);
+    }
     for (Py_ssize_t i = 1; i <= Py_SIZE(self); i++) {
         Py_XDECREF(self->args[i]);
     }
@@ -62,7 +91,7 @@ call_dealloc(PyObject* op)
     if (Py_SIZE(self) < SMALL) {
         tsm_spare_free(TSM_SPARE_CALL_0 + (unsigned)Py_SIZE(self), op);
     } else {
-        PyObject_Free(op);
+        PyObject_GC_Del(op);
     }
 }
 
@@ -612,9 +641,12 @@ PyTypeObject TsmCall_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "transom.Call",
     .tp_basicsize = sizeof(TsmCall),
     .tp_itemsize = sizeof(PyObject*),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION
+                | Py_TPFLAGS_HAVE_GC,
     .tp_doc = tsm_doc_Call_type,
     .tp_dealloc = call_dealloc,
+    .tp_traverse = call_traverse,
+    .tp_clear = call_clear,
     .tp_repr = tsm_call_repr,
     .tp_as_async = &call_async,
     .tp_iter = PyObject_SelfIter,

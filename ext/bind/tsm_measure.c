@@ -228,7 +228,7 @@ tsm_measure_term(PyObject* term, size_t max_objects, bool* whole)
     if (term == NULL || belongs_to_program(term)) {
         return 0;
     }
-    if (Py_TYPE(term)->tp_traverse == NULL && !Py_IS_TYPE(term, &TsmCall_Type)) { /* a leaf: no set is needed */
+    if (Py_TYPE(term)->tp_traverse == NULL) { /* a leaf: no set is needed */
         return size_of(term);
     }
     (void)visit(term, &walk);

@@ -1,5 +1,6 @@
 /* tsm_node.c - starting and stopping the node, and the scheduler's hooks into Python. */
 #include "bind/tsm_lookup.h"
+#include "bind/tsm_spare.h"
 
 #include "base/tsm_clock.h"
 
@@ -36,7 +37,7 @@ thread_forget(tsm_pyworker_t* py)
         tsm_spare_t* spare = &py->spares[kind];
         spare->room = 0; /* what is dropped from here on is freed */
         while (spare->count != 0) {
-            PyObject_Free(spare->kept[--spare->count]);
+            tsm_spare_drop(spare->kept[--spare->count]);
         }
     }
     if (py->context != NULL) {

@@ -112,10 +112,6 @@ tsm_agent_visit(PyObject* op, visitproc visit, void* arg)
         for (int i = 0; i < 4; i++) {
             (void)visit(held[i], arg);
         }
-    } else if (Py_IS_TYPE(op, &TsmCall_Type)) {
-        for (Py_ssize_t i = 1; i <= Py_SIZE(op); i++) {
-            (void)visit(((TsmCall*)op)->args[i], arg);
-        }
     }
 }
 

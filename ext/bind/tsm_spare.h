@@ -36,7 +36,21 @@ tsm_spare_new(enum tsm_spare_kind kind, PyTypeObject* type, Py_ssize_t n)
         PyObject* op = spare->kept[--spare->count];
         return type->tp_itemsize == 0 ? PyObject_Init(op, type) : (PyObject*)PyObject_InitVar((PyVarObject*)op, type, n);
     }
+    if (PyType_IS_GC(type)) { /* not tracked yet, nor when it comes back */
+        return (PyObject*)_PyObject_GC_NewVar(type, n);
+    }
     return type->tp_itemsize == 0 ? (PyObject*)_PyObject_New(type) : (PyObject*)_PyObject_NewVar(type, n);
+}
+
+/* Its memory goes back to the allocator. */
+static inline void
+tsm_spare_drop(PyObject* op)
+{
+    if (PyObject_IS_GC(op)) {
+        PyObject_GC_Del(op);
+    } else {
+        PyObject_Free(op);
+    }
 }
 
 /* From tp_dealloc. */
@@ -48,7 +62,7 @@ tsm_spare_free(enum tsm_spare_kind kind, PyObject* op)
         spare->kept[spare->count++] = op;
         return;
     }
-    PyObject_Free(op);
+    tsm_spare_drop(op);
 }
 
 #endif

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import subprocess
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -248,6 +250,42 @@ async def test_a_call_in_a_message_is_a_message() -> None:
     assert [text.split(",")[0] for text in await other.give()] == ["<call of count"] * 2
     for to in (desk, other):
         transom.kill(transom.pid_of(to))
+
+
+@in_node()
+async def test_a_call_among_its_own_arguments_is_collected() -> None:
+    """One that is never sent is all that holds it."""
+    desk: Any = await Desk.start()
+    gone: list[weakref.ref[Any]] = []
+    for extra in range(6):  # calls with few arguments have their own memory
+        argument: Any = deque([Desk])
+        call = desk.count(*[argument] * (extra + 1))
+        argument.append(call)
+        gone.append(weakref.ref(argument))
+        del argument, call
+    gc.collect()
+    assert [ref() for ref in gone] == [None] * 6
+    kept: Any = [1, 2]
+    again = desk.count(kept, kept, kept)
+    gc.collect()
+    assert await again == 3
+    transom.kill(transom.pid_of(desk))
+
+
+@in_node()
+async def test_no_answers_are_waited_for_inside_a_predicate() -> None:
+    me = transom.current_pid()
+    waiting: Any = transom._core._first((), 5)  # what as_completed() waits with
+
+    def predicate(message: Any) -> bool:
+        with pytest.raises(RuntimeError, match="inside a predicate"):
+            next(waiting)
+        return message == 2
+
+    me.send(1)
+    me.send(2)
+    assert await transom.receive(predicate) == 2
+    assert await transom.receive(int) == 1
 
 
 @in_node(schedulers=2)
