@@ -102,19 +102,25 @@ def held() -> Iterator[None]:
 
 
 def _note(phase: str, info: dict[str, int]) -> None:
-    """Called by the interpreter around each collection, whoever asked for it."""
+    """Called by the interpreter around each collection, whoever asked for it.
+
+    In a process that is killed while it collects, Killed may be raised here, which the interpreter drops: then it is
+    as if this had not been called.
+    """
     global _began, _live, _explained, _grown, _growing, _total, _longest
     if phase == "start":
         _began = time.perf_counter()
         _live += gc.get_count()[0]  # it still counts what came since the last one
         return
-    seconds = time.perf_counter() - _began
+    seconds = time.perf_counter() - _began if _began else None
+    _began = 0.0
     _live = max(0, _live - info["collected"])
     _explained = _grown = _growing = 0
     _count[_by] = _count.get(_by, 0) + 1
-    _total += seconds
-    _longest = max(_longest, seconds)
-    _recent.append(seconds)
+    if seconds is not None:
+        _total += seconds
+        _longest = max(_longest, seconds)
+        _recent.append(seconds)
 
 
 def _ours() -> bool:

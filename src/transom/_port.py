@@ -354,7 +354,8 @@ class Port:
                 ``on_full="reject"`` or ``"wait"``).
 
         Returns:
-            An operation. After False is done, no message of the port comes any more.
+            An operation. After False is done, no message of the port comes any more, but those that came with it
+            from its owner before and found no room in the caller's mailbox yet.
 
         Raises:
             NotOwner: When used: the caller does not own it.

@@ -205,6 +205,17 @@ async def test_the_programs_own_collections() -> None:
     assert 0 < after["p50_seconds"] <= after["p999_seconds"] <= after["max_seconds"] <= after["total_seconds"]
 
 
+@in_node(schedulers=1)
+async def test_a_collection_whose_start_was_lost_has_no_length() -> None:
+    """A kill may be raised where the interpreter tells of it, and is dropped there."""
+    gc.collect()
+    before = transom.gc_info()
+    _gc._note("stop", {"collected": 0})
+    after = transom.gc_info()
+    assert after["collections"] == before["collections"] + 1
+    assert (after["recent"], after["max_seconds"]) == (before["recent"], before["max_seconds"])
+
+
 def test_held_freezes_once_for_many_nodes() -> None:
     with _gc.held():
         frozen = gc.get_freeze_count()
