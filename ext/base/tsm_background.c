@@ -4,12 +4,16 @@
 
 #include "base/tsm_os.h"
 
+#include <errno.h>
+
 #if defined(TSM_LINUX)
 #include <sched.h>
 #include <sys/types.h>
 #endif
 
 #if defined(TSM_LINUX) && defined(SCHED_IDLE)
+
+static uint32_t a_refused; /* any thread: somebody could not come back */
 
 static bool
 set_policy(uint64_t tid, int policy)
@@ -21,6 +25,9 @@ set_policy(uint64_t tid, int policy)
 bool
 tsm_background_enter(uint64_t tid)
 {
+    if (tsm_load_relaxed(&a_refused) != 0) { /* relaxed: a fact alone. */
+        return false;
+    }
     /* Whoever runs a program under another policy has a reason. */
     return sched_getscheduler((pid_t)tid) == SCHED_OTHER && set_policy(tid, SCHED_IDLE);
 }
@@ -28,7 +35,9 @@ tsm_background_enter(uint64_t tid)
 void
 tsm_background_leave(uint64_t tid)
 {
-    (void)set_policy(tid, SCHED_OTHER); /* that it may was found out before */
+    if (!set_policy(tid, SCHED_OTHER) && errno == EPERM) { /* that it might was found out before */
+        tsm_store_relaxed(&a_refused, 1); /* relaxed: as above. */
+    }
 }
 
 static void

@@ -22,6 +22,7 @@ bool tsm_background_possible(void);
 
 /* tid: tsm_gettid of a thread of this program. False: nothing happened. */
 bool tsm_background_enter(uint64_t tid);
+/* When it may not any more (the program gave its rights away) nobody enters from then on. */
 void tsm_background_leave(uint64_t tid);
 
 #endif

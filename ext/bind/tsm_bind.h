@@ -233,6 +233,7 @@ extern PyMethodDef tsm_nodeinfo_methods[], tsm_copy_methods[];
 extern PyMethodDef tsm_reds_methods[], tsm_node_methods[], tsm_reclaim_methods[];
 extern PyMethodDef tsm_data_methods[], tsm_replay_methods[], tsm_server_methods[], tsm_anycall_methods[];
 int tsm_node_init(void);
+int tsm_births_watch(void); /* after the start of a node */
 void* tsm_info_hook(tsm_proc_t* p, void* items, uint32_t status);
 bool tsm_counters_used(void); /* arrays that all change may be there */
 void tsm_key_fix_order(void);  /* no table has rows: from now on their order is the same in every program */

@@ -215,6 +215,9 @@ py_start(PyObject* Py_UNUSED(m), PyObject* args)
         rc = tsm_sched_start(slots, max_threads, &sched_hooks);
         Py_END_ALLOW_THREADS
     }
+    if (rc >= 0 && tsm_births_watch() < 0) {
+        PyErr_Clear(); /* then they are born there */
+    }
     return rc < 0 ? tsm_raise(rc, "start()") : Py_NewRef(Py_None);
 }
 

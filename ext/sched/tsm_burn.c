@@ -19,7 +19,11 @@ tsm_burn_begin(tsm_worker_t* w)
     tsm_store_relaxed(&w->a_back_since_ns, tsm_now_ns()); /* relaxed, both: as above. */
     tsm_store_relaxed(&w->a_back_cpu_ns, tsm_thread_cpu_ns(&w->os_thread));
     if (tsm_background_enter(tid)) {
-        tsm_store_release(&w->a_background, 1); /* release: pairs with tsm_burn_check. */
+        /* sc: pairs with tsm_burn_check; and stop closes the node, then brings all back: one sees the other. */
+        tsm_store_sc(&w->a_background, 1);
+        if (tsm_load_sc(&tsm_sched.a_closing) != 0) { /* sc: as above. */
+            tsm_burn_end(w);
+        }
     }
 }
 

@@ -26,7 +26,7 @@ static tsm_worker_t monitor; /* for attach and detach; it never holds a slot */
 static bool
 closing(void)
 {
-    return tsm_load_acquire(&tsm_sched.a_closing) != 0; /* acquire: pairs with stop. */
+    return tsm_load_acquire(&tsm_sched.a_unwatched) != 0; /* acquire: pairs with stop. */
 }
 
 static bool

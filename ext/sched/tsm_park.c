@@ -174,7 +174,7 @@ tsm_wait_slot(tsm_worker_t* w)
 static void
 user_runs(tsm_worker_t* w)
 {
-    w->user_since_ns = tsm_now_ns();
+    tsm_store_relaxed(&w->user_since_ns, tsm_now_ns()); /* relaxed: the monitor looks at it, to set probes. */
     w->user_cpu_ns = tsm_thread_cpu_ns(&w->os_thread);
 }
 
@@ -383,6 +383,9 @@ tsm_wait_threaded(tsm_worker_t* w)
     }
     if (slot == NULL) {
         judge_offslot(w, p);
+        if ((p->flags & TSM_PF_BURNS) == 0) {
+            tsm_burn_end(w);
+        }
     }
     tsm_be_prompt(w);
     occupied(w, TSM_OCC_WAITING);

@@ -10,6 +10,7 @@
  *   the next pick, at the next budget, or by the monitor thread within two ticks.
  * Where tested    tests/model/model_idle.c, tests/stress
  */
+#include "sched/tsm_burn.h"
 #include "sched/tsm_op.h"
 
 #include "base/tsm_background.h"
@@ -379,6 +380,7 @@ tsm_sched_start(uint32_t slots, uint32_t max_tokens, const tsm_sched_hooks_t* ho
     tsm_sched.background = tsm_background_possible();
     /* relaxed, all: no worker runs yet; starting the threads publishes all of this. */
     tsm_store_relaxed(&tsm_sched.a_closing, 0);
+    tsm_store_relaxed(&tsm_sched.a_unwatched, 0);
     tsm_store_relaxed(&tsm_sched.a_tokens, 0);
     tsm_store_relaxed(&tsm_sched.a_above, 0);
     /* relaxed, all: as above. */
@@ -527,16 +529,18 @@ tsm_sched_stop(int64_t timeout_ns)
     uint64_t deadline = tsm_now_ns() + (uint64_t)timeout_ns;
     bool started = tsm_load_relaxed(&tsm_sched.a_running) != 0; /* relaxed: own caller's. */
     tsm_store_sc(&tsm_sched.a_running, 0); /* sc: against visitors, bind/tsm_info.c. */
-    tsm_store_sc(&tsm_sched.a_closing, 1); /* sc: seen by whoever goes to sleep after. */
     if (started) {
+        tsm_store_release(&tsm_sched.a_unwatched, 1); /* release: pairs with closing in tsm_monitor.c. */
         tsm_event_set(&tsm_sched.monitor_event);
         tsm_thread_join(&tsm_sched.monitor_thread);
     }
+    tsm_store_sc(&tsm_sched.a_closing, 1); /* sc: seen by whoever goes to sleep after. */
     bool all_ended = true;
     tsm_mutex_lock(&tsm_sched.pool_lock);
     tsm_worker_t* w = tsm_sched.all;
     tsm_mutex_unlock(&tsm_sched.pool_lock);
     for (tsm_worker_t* each = w; each != NULL; each = each->all_next) {
+        tsm_burn_end(each); /* the monitor, which would see to it, has ended */
         tsm_event_set(&each->event);
     }
     for (tsm_worker_t *each = w, *next; each != NULL; each = next) {

@@ -121,6 +121,7 @@ typedef struct tsm_sched {
     /* atomic */
     uint32_t a_running;  /* the node is up */
     uint32_t a_closing;  /* workers go home */
+    uint32_t a_unwatched; /* the monitor goes home: before the workers, whose threads it looks at */
     uint32_t a_tokens;   /* processes that occupy a worker */
     uint32_t a_above;    /* queued processes of high and max priority */
     uint32_t a_rest;     /* the monitor sleeps long; wake it when work comes */

@@ -578,6 +578,7 @@ tsm_worker_main(void* arg)
                 break;
             }
             tsm_burn_end(w);
+            tsm_be_prompt(w);
             tsm_pool_put(w);
         }
         tsm_sched.hooks.thread_end(w);

@@ -15,7 +15,7 @@ import pytest
 
 import transom
 import transom.sync
-from tests.support import in_node, take, until
+from tests.support import in_node, status_is, take, until, until_sync, waits
 
 IDLE = getattr(os, "SCHED_IDLE", None)
 
@@ -167,6 +167,120 @@ async def test_one_that_gets_next_to_nothing_comes_back() -> None:
     transom.kill(pid)
     await until(lambda: not transom.is_alive(pid))
     assert took < 10, f"two rounds of some 60 ms took {took:.1f} s"
+
+
+@needs_it
+@in_node(schedulers=1, check=False)
+async def test_what_python_starts_in_the_background_is_not_born_there() -> None:
+    """Nobody would bring it back."""
+    me = transom.current_pid()
+
+    def thread() -> int:
+        found: list[int] = []
+        born = threading.Thread(target=lambda: found.append(os.sched_getscheduler(0)))
+        born.start()
+        born.join()
+        return found[0]
+
+    def program() -> int:
+        text = "import os; print(os.sched_getscheduler(0))"
+        return int(subprocess.run([sys.executable, "-c", text], capture_output=True, check=True).stdout)
+
+    def starter() -> None:
+        for how in (thread, program, thread, program):
+            burn(20)  # from the second time on it has no slot from its first moment on
+            transom.sync.sleep(0.001)
+            me.send((how.__name__, how()))
+
+    transom.spawn(other, me)
+    transom.spawn_link(starter)
+    born = [await take(tuple) for _ in range(4)]
+    assert born == [("thread", os.SCHED_OTHER), ("program", os.SCHED_OTHER)] * 2
+
+
+@needs_it
+@in_node(schedulers=1, check=False)
+async def test_who_does_not_compute_any_more_waits_in_the_foreground() -> None:
+    """Its thread may be given a slot, and those behind that slot would wait until it wakes."""
+    me = transom.current_pid()
+    last: list[int] = []
+
+    def changing() -> None:
+        for _ in range(4):
+            burn(5)
+            transom.sync.sleep(0.001)
+        time.sleep(0.02)
+        last.append(threading.get_native_id())
+        transom.sync.receive(str)
+
+    transom.spawn(other, me)
+    for turn in range(3):
+        pid = transom.spawn_link(changing)
+        await until(lambda turn=turn: len(last) > turn)
+        await status_is(pid, "waiting")
+        assert os.sched_getscheduler(last[turn]) == os.SCHED_OTHER
+        pid.send("end")
+
+
+@needs_it
+def test_a_node_that_stops_leaves_nobody_in_the_background() -> None:
+    """Its monitor has ended, so nobody would see that one of them gets next to nothing."""
+    tids: list[int] = []
+
+    def burner() -> None:
+        tids.append(threading.get_native_id())
+        burn(200)
+
+    transom.start(schedulers=1)
+    transom.spawn(other, transom.spawn(waits))
+    transom.spawn(burner)
+    until_sync(lambda: bool(tids) and os.sched_getscheduler(tids[0]) == os.SCHED_IDLE)
+    transom.stop(timeout=0.2)  # it is left to itself
+    assert _lives(tids[0])
+    assert os.sched_getscheduler(tids[0]) == os.SCHED_OTHER
+    until_sync(lambda: not _lives(tids[0]))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives up the rights of root")
+@needs_it
+def test_after_one_could_not_come_back_nobody_goes() -> None:
+    program = textwrap.dedent(
+        """
+        import os, resource, threading, transom, transom.sync
+        idle = set()
+
+        def burner():
+            for _ in range(3):
+                sum(range(10_000_000))
+                transom.sync.sleep(0.001)
+
+        async def look():
+            while True:
+                await transom.sleep(0.001)
+                for name in os.listdir("/proc/self/task"):
+                    try:
+                        if os.sched_getscheduler(int(name)) == os.SCHED_IDLE:
+                            idle.add(name)
+                    except ProcessLookupError:
+                        pass
+
+        async def main():
+            resource.setrlimit(resource.RLIMIT_NICE, (0, 0))
+            os.setuid(65534)  # in all threads; CAP_SYS_NICE goes with it
+            transom.spawn_link(look)
+            for _ in range(4):
+                burning = [transom.spawn(burner) for _ in range(2)]
+                while any(map(transom.is_alive, burning)):
+                    await transom.sleep(0.001)
+
+        transom.run(main, schedulers=1)
+        assert len(idle) <= 2, idle
+        print("few went")
+        """
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "few went\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="capabilities of Linux")
