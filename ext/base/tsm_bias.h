@@ -55,6 +55,13 @@ tsm_bias_enter(tsm_bias_t* bias, tsm_bias_lock_t* lock)
     return false;
 }
 
+/* After tsm_bias_enter said yes. */
+TSM_INLINE void
+tsm_bias_leave(tsm_bias_lock_t* lock)
+{
+    tsm_store_release(&lock->a_inside, 0); /* release: pairs with tsm_bias_is_inside. */
+}
+
 /* Under `ending`: from here on the owner goes in by the mutex only. */
 TSM_INLINE void
 tsm_bias_ask(tsm_bias_t* bias)
@@ -100,7 +107,7 @@ tsm_bias_unlock(tsm_bias_lock_t* lock)
 {
     /* relaxed: locked by the caller, or by nobody (B1). */
     if (TSM_LIKELY(tsm_load_relaxed(&lock->mutex.a_state) == 0)) {
-        tsm_store_release(&lock->a_inside, 0); /* release: pairs with tsm_bias_is_inside. */
+        tsm_bias_leave(lock);
     } else {
         tsm_mutex_unlock(&lock->mutex);
     }

@@ -3,6 +3,7 @@
  *   trick                          3.13t              with GIL          3.14t, 3.15 and later
  *   what a class has, for ever     immortal           the GIL is held   not known
  *   names of attributes            shared keys        shared keys       3.14t: shared keys; unknown
+ *   methods called directly        a field of the descriptor, which specialised calls (3.14) never look at
  */
 #ifndef TSM_COMPAT_CLASS_H
 #define TSM_COMPAT_CLASS_H
@@ -16,6 +17,16 @@
 #else
 #define TSM_CLASSES_STAY 0
 #endif
+
+/* From now on a call of this method of a built-in class gets to fn, and not to what CPython
+ * checks first (keywords, self, recursion), which is returned. */
+static inline vectorcallfunc
+tsm_method_redirect(PyObject* descr, vectorcallfunc fn)
+{
+    vectorcallfunc before = ((PyMethodDescrObject*)descr)->vectorcall;
+    ((PyMethodDescrObject*)descr)->vectorcall = fn;
+    return before;
+}
 
 /* What a class has cannot end between a look at the class's number and the use of it: it never
  * ends, or no other thread runs meanwhile. */

@@ -30,6 +30,7 @@
 
 #include "base/tsm_bias.h"
 #include "bind/tsm_bind.h"
+#include "bind/tsm_table_entry.h"
 #include "bind/tsm_table_epoch.h"
 #include "bind/tsm_table_key.h"
 #include "bind/tsm_table_row.h"
@@ -38,60 +39,10 @@
 
 enum { TSM_LEVELS = 16, TSM_SHARDS = 64 };
 
-typedef struct tsm_entry {
-    struct tsm_entry* a_next; /* in the chain, or on the lowest level */
-    uint64_t hash;
-    uint32_t len;   /* of the key */
-    uint8_t words;  /* behind the key: bags: first and last row; ordered_set: links of levels 1.. */
-    uint8_t bag;    /* its rows are on their own, else the one row stands behind the words */
-    uint8_t unused;
-    uint8_t key[]; /* its tag here, what follows the tag is aligned */
-} tsm_entry_t;
-
-_Static_assert(offsetof(tsm_entry_t, key) % 8 == 7, "the word of an int key is aligned");
-
-static inline tsm_entry_t**
-tsm_entry_words(const tsm_entry_t* e)
-{
-    return (tsm_entry_t**)((uintptr_t)(e->key + e->len + 7) & ~(uintptr_t)7);
-}
-
-static inline tsm_entry_t**
-tsm_entry_link(tsm_entry_t* e, int level)
-{
-    return level == 0 ? &e->a_next : tsm_entry_words(e) + level - 1;
-}
-
-typedef struct tsm_bag_rows {
-    tsm_row_t* a_first;
-    tsm_row_t* last; /* under the lock */
-} tsm_bag_rows_t;
-
-static inline tsm_bag_rows_t*
-tsm_entry_bag(const tsm_entry_t* e)
-{
-    return (tsm_bag_rows_t*)tsm_entry_words(e);
-}
-
-/* The only row, or the first. */
-static inline tsm_row_t*
-tsm_entry_row(const tsm_entry_t* e)
-{
-    if (TSM_UNLIKELY(e->bag)) {
-        return tsm_load_acquire(&tsm_entry_bag(e)->a_first); /* acquire: pairs with unhook_same: a whole row. */
-    }
-    return (tsm_row_t*)(tsm_entry_words(e) + e->words);
-}
-
-typedef struct tsm_buckets {
-    uint32_t bits; /* at least 2 */
-    tsm_entry_t* a_head[]; /* 1 << bits */
-} tsm_buckets_t;
-
 typedef struct tsm_shard {
     tsm_bias_lock_t lock; /* of the bias of the table */
     uint32_t a_seq; /* odd while the buckets are split */
-    tsm_buckets_t* a_buckets;
+    tsm_buckets_t a_buckets;
     uint64_t a_rows;    /* written under the lock */
     uint64_t a_entries; /* the same */
     uint64_t a_bytes;   /* the same */
@@ -142,7 +93,7 @@ tsm_entry_t* tsm_store_get(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
 void tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t* place);
 /* Room for one more, before the seek; -1: no memory. *old: an array to retire after
  * unlocking, or NULL. */
-int tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old);
+int tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, void** old);
 /* n: cells of the row inside, all 0, none in a bag. NULL: no memory, with an exception. */
 tsm_entry_t* tsm_entry_new(tsm_table_t* t, const tsm_key_t* key, uint32_t n);
 /* Not in a bag: with the row op, a tuple, whose values are copied in. */
@@ -164,7 +115,7 @@ size_t tsm_entry_bytes(const tsm_entry_t* e); /* with the row inside */
 typedef struct tsm_cut {
     uint32_t count;
     tsm_entry_t* list;
-    tsm_buckets_t* buckets[TSM_SHARDS];
+    tsm_buckets_t buckets[TSM_SHARDS];
 } tsm_cut_t;
 
 /* Takes all rows out; all shards are locked. */
@@ -198,14 +149,20 @@ void tsm_shards_lock(tsm_table_t* t);
 void tsm_shards_unlock(tsm_table_t* t);
 void tsm_table_share(tsm_table_t* t); /* somebody else than the owner wants a shard's lock */
 
-/* Does the running process own the table? It stays so until the process itself gives it up. */
+/* Does p, the running process, own the table? It stays so until p itself gives it up. */
+static inline bool
+tsm_table_is_of(tsm_table_t* t, tsm_proc_t* p)
+{
+    /* acquire: pairs with owned_link: what the owner before did in the table. */
+    return tsm_load_acquire(&t->a_owner) == tsm_proc_pid(p);
+}
+
 static inline bool
 tsm_table_is_mine(tsm_table_t* t)
 {
     tsm_worker_t* w = tsm_self;
     tsm_proc_t* me = TSM_LIKELY(w != NULL) ? tsm_worker_proc(w) : NULL;
-    /* acquire: pairs with owned_link: what the owner before did in the table. */
-    return TSM_LIKELY(me != NULL) && tsm_load_acquire(&t->a_owner) == tsm_proc_pid(me);
+    return TSM_LIKELY(me != NULL) && tsm_table_is_of(t, me);
 }
 
 /* To the owner it costs no atomic operation, as long as nobody else wants one of the locks. */
@@ -250,6 +207,12 @@ tsm_table_for(PyObject* self, bool write, const char* what)
 }
 
 PyObject* tsm_table_gone(tsm_table_t* t, const char* what);
+PyObject* tsm_table_lookup(PyObject* self, PyObject* key);
+PyObject* tsm_table_member(PyObject* self, PyObject* key);
+PyObject* tsm_table_lookup_element(PyObject* self, PyObject* const* args, Py_ssize_t n);
+PyObject* tsm_table_insert(PyObject* self, PyObject* row);
+PyObject* tsm_table_update_counter(PyObject* self, PyObject* const* args, Py_ssize_t n);
+void tsm_table_redirect(PyObject* method, const char* name); /* tsm_table_call.c */
 /* Whoever begins a batch holds all locks and is alone, readers included. False: dead. */
 bool tsm_batch_begin(tsm_table_t* t);
 void tsm_batch_end(tsm_table_t* t);

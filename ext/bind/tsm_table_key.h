@@ -15,7 +15,7 @@ typedef struct tsm_key {
     uint8_t buffer[TSM_KEY_INLINE];
 } tsm_key_t;
 
-enum { TSM_KEY_INT = 0x11 }; /* the tag of an int of at most 64 bits, outside of an ordered_set */
+enum { TSM_KEY_INT_LEN = 9, TSM_KEY_INT = 0x11 }; /* the tag of an int of at most 64 bits, outside of an ordered_set */
 extern uint64_t tsm_key_seed; /* written before there are rows */
 void tsm_key_init(void);
 int tsm_key_make_any(tsm_key_t* key, PyObject* op, bool ordered);
@@ -35,22 +35,41 @@ tsm_key_mix(uint64_t h)
     return h * UINT64_C(0x94D049BB133111EB);
 }
 
+/* Is op one of the ints whose key needs nothing but a word, outside of an ordered_set? Compact or
+ * not depends on the value alone. */
+static inline bool
+tsm_key_is_word(PyObject* op)
+{
+    return PyLong_CheckExact(op) && PyUnstable_Long_IsCompact((PyLongObject*)op);
+}
+
+static inline uint64_t
+tsm_key_word(PyObject* op)
+{
+    return (uint64_t)(int64_t)PyUnstable_Long_CompactValue((PyLongObject*)op);
+}
+
+/* Fibonacci hashing (Knuth): keys in a row hardly ever meet in a bucket, others as seldom as by
+ * chance. Of 31 bits and a secret no keys can be made that meet much more often. */
+static inline uint64_t
+tsm_key_hash_word(uint64_t word)
+{
+    return (tsm_key_seed ^ word) * TSM_KEY_K;
+}
+
 /* -1 with an exception: no key. May run user code only for values of user classes. */
 static inline int
 tsm_key_make(tsm_key_t* key, PyObject* op, bool ordered)
 {
-    if (!PyLong_CheckExact(op) || ordered || !PyUnstable_Long_IsCompact((PyLongObject*)op)) {
+    if (ordered || !tsm_key_is_word(op)) {
         return tsm_key_make_any(key, op, ordered);
     }
-    /* as put_int of tsm_table_key.c; compact or not depends on the value alone */
-    uint64_t word = (uint64_t)(int64_t)PyUnstable_Long_CompactValue((PyLongObject*)op);
+    uint64_t word = tsm_key_word(op); /* as put_int of tsm_table_key.c */
     key->bytes = key->buffer;
     key->buffer[0] = TSM_KEY_INT;
     memcpy(key->buffer + 1, &word, 8);
-    key->len = 9;
-    /* Fibonacci hashing (Knuth): keys in a row hardly ever meet in a bucket, others as seldom as
-     * by chance. Of 31 bits and a secret no keys can be made that meet much more often. */
-    key->hash = (tsm_key_seed ^ word) * TSM_KEY_K;
+    key->len = TSM_KEY_INT_LEN;
+    key->hash = tsm_key_hash_word(word);
     return 0;
 }
 

@@ -165,8 +165,8 @@ PyDoc_STRVAR(lookup_doc, "lookup($self, key, /)\n--\n\n"
 "Raises:\n    NoTable: The table is gone.\n    TableAccess: It is private, and the caller not its owner.\n"
 "    TypeError: key cannot be a key.\n\nSource: ets:lookup/2.");
 
-static PyObject*
-lookup(PyObject* self, PyObject* key)
+PyObject*
+tsm_table_lookup(PyObject* self, PyObject* key)
 {
     reading_t r = {.key = key, .cell = -1};
     if (read_any(self, &r, "lookup()") < 0) {
@@ -177,8 +177,8 @@ lookup(PyObject* self, PyObject* key)
 
 PyDoc_STRVAR(member_doc, "member($self, key, /)\n--\n\nWhether there is a row with this key.\n\nSource: ets:member/2.");
 
-static PyObject*
-member(PyObject* self, PyObject* key)
+PyObject*
+tsm_table_member(PyObject* self, PyObject* key)
 {
     reading_t r = {.key = key, .cell = -2};
     return read_any(self, &r, "member()") < 0 ? NULL : PyBool_FromLong(r.found);
@@ -189,8 +189,8 @@ PyDoc_STRVAR(lookup_element_doc, "lookup_element($self, key, pos, default=..., /
 "Raises:\n    KeyError: No such key, and no default given.\n    IndexError: The row is shorter.\n\n"
 "Source: ets:lookup_element/3,4.");
 
-static PyObject*
-lookup_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
+PyObject*
+tsm_table_lookup_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
     if (n < 2 || n > 3) {
         return PyErr_Format(PyExc_TypeError, "lookup_element() takes a key, a position and a default (%zd given)", n);
@@ -293,9 +293,9 @@ static PyObject* next(PyObject* self, PyObject* key) { return neighbour(self, ke
 static PyObject* prev(PyObject* self, PyObject* key) { return neighbour(self, key, "prev()", true); }
 
 PyMethodDef tsm_table_read_methods[] = {
-    {"lookup", lookup, METH_O, lookup_doc},
-    {"member", member, METH_O, member_doc},
-    {"lookup_element", (PyCFunction)(void (*)(void))lookup_element, METH_FASTCALL, lookup_element_doc},
+    {"lookup", tsm_table_lookup, METH_O, lookup_doc},
+    {"member", tsm_table_member, METH_O, member_doc},
+    {"lookup_element", (PyCFunction)(void (*)(void))tsm_table_lookup_element, METH_FASTCALL, lookup_element_doc},
     {"first", first, METH_NOARGS, first_doc},
     {"last", last, METH_NOARGS, last_doc},
     {"next", next, METH_O, next_doc},

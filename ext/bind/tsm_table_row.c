@@ -11,6 +11,16 @@
 #define HEAVY_BYTES 256
 #define TRIES 64
 
+PyObject* tsm_small_ints[TSM_SMALL_COUNT];
+
+void
+tsm_row_module_init(void)
+{
+    for (int i = 0; i < TSM_SMALL_COUNT; i++) {
+        tsm_small_ints[i] = PyLong_FromLong(TSM_SMALL_MIN + i);
+    }
+}
+
 size_t
 tsm_row_bytes(const tsm_row_t* row)
 {
@@ -163,7 +173,7 @@ PyObject*
 tsm_cell_out(tsm_cell_t cell)
 {
     if (tsm_cell_is_int(cell)) {
-        return PyLong_FromLongLong(tsm_cell_int(cell));
+        return tsm_int_out(tsm_cell_int(cell));
     }
     PyObject* op = (PyObject*)cell;
     if (PyFloat_CheckExact(op)) { /* a new one: its count is not shared by the readers */

@@ -41,6 +41,37 @@ tsm_cell_of(intptr_t v)
     return (tsm_cell_t)((uintptr_t)v << 1 | 1);
 }
 
+/* Adds to the int that stands there; under the lock. False: no int does, or it would not be one. */
+static inline bool
+tsm_cell_add(tsm_cell_t* cell, int32_t by, intptr_t* sum)
+{
+    tsm_cell_t now = *cell, then; /* 2v + 1, and 2 * by more */
+    if (TSM_UNLIKELY(!tsm_cell_is_int(now))) {
+        return false;
+    }
+    if (TSM_UNLIKELY(__builtin_add_overflow(now, (intptr_t)by * 2, &then))) {
+        return false;
+    }
+    if (TSM_UNLIKELY(then < tsm_cell_of(-TSM_CELL_MAX))) {
+        return false;
+    }
+    tsm_store_relaxed(cell, then); /* relaxed: one word; readers take the old one or the new. */
+    *sum = tsm_cell_int(then);
+    return true;
+}
+
+enum { TSM_SMALL_MIN = -5, TSM_SMALL_COUNT = 262 };
+extern PyObject* tsm_small_ints[TSM_SMALL_COUNT]; /* the interpreter's own, immortal; set once */
+void tsm_row_module_init(void);
+
+/* The int v, a new reference; NULL: no memory, with an exception. */
+static inline PyObject*
+tsm_int_out(intptr_t v)
+{
+    size_t i = (size_t)v - (size_t)TSM_SMALL_MIN;
+    return TSM_LIKELY(i < TSM_SMALL_COUNT) ? tsm_small_ints[i] : PyLong_FromLongLong(v);
+}
+
 /* -1 with an exception: no row can be that long. */
 int tsm_row_fits(Py_ssize_t n, const char* what);
 void tsm_row_init(tsm_row_t* row, uint32_t n, uint32_t flags); /* all cells 0 */

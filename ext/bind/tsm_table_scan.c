@@ -332,6 +332,9 @@ tsm_table_add_methods(PyTypeObject* type)
 {
     for (PyMethodDef* m = all_methods; m->ml_name != NULL; m++) {
         PyObject* method = PyDescr_NewMethod(type, m);
+        if (method != NULL) {
+            tsm_table_redirect(method, m->ml_name);
+        }
         int rc = method == NULL ? -1 : PyObject_SetAttrString((PyObject*)type, m->ml_name, method);
         Py_XDECREF(method);
         if (rc < 0) {
@@ -354,6 +357,7 @@ tsm_table_init(PyObject* module)
     }
     TsmTable_Type.tp_methods = all_methods;
     tsm_key_init();
+    tsm_row_module_init();
     if (tsm_epoch_init() < 0 || PyType_Ready(&TsmTable_Type) < 0 || tsm_table_own_init(module) < 0
         || PyModule_AddObjectRef(module, "_Table", (PyObject*)&TsmTable_Type) < 0) {
         return -1;

@@ -54,19 +54,6 @@ compare(const tsm_entry_t* e, const tsm_key_t* key)
     return compare_keys(e, key);
 }
 
-static inline uint32_t
-bucket_of(const tsm_buckets_t* b, uint64_t hash)
-{
-    return (uint32_t)(hash << 6 >> (64 - b->bits)); /* below the shard's six bits */
-}
-
-/* Links are read here by readers and writers alike. */
-static inline tsm_entry_t*
-follow(tsm_entry_t* const* link)
-{
-    return tsm_load_acquire(link); /* acquire: pairs with tsm_store_link: a whole entry. */
-}
-
 /* The link of e, or the table's own for NULL. */
 static inline tsm_entry_t**
 link_of(tsm_table_t* t, tsm_entry_t* e, int level)
@@ -79,27 +66,32 @@ static inline tsm_entry_t**
 chain_seek(tsm_entry_t** at, const tsm_key_t* key, tsm_entry_t** found)
 {
     tsm_entry_t* e;
-    while ((e = follow(at)) != NULL && e->hash < key->hash) {
+    while ((e = tsm_entry_at(at)) != NULL && e->hash < key->hash) {
         at = &e->a_next;
     }
     int order = 1;
     while (e != NULL && e->hash == key->hash && (order = compare_keys(e, key)) < 0) {
         at = &e->a_next;
-        e = follow(at);
+        e = tsm_entry_at(at);
     }
     *found = e != NULL && e->hash == key->hash && order == 0 ? e : NULL;
     return at;
 }
 
 static inline tsm_entry_t*
-chain_find(tsm_buckets_t* b, const tsm_key_t* key)
+chain_find(tsm_buckets_t b, const tsm_key_t* key)
 {
-    tsm_entry_t* e = follow(&b->a_head[bucket_of(b, key->hash)]);
-    while (e != NULL && e->hash < key->hash) {
-        e = follow(&e->a_next);
+    if (key->len == TSM_KEY_INT_LEN && key->bytes[0] == TSM_KEY_INT) {
+        uint64_t word;
+        memcpy(&word, key->bytes + 1, 8);
+        return tsm_chain_word(b, key->hash, word);
     }
-    for (; e != NULL && e->hash == key->hash; e = follow(&e->a_next)) {
-        if (TSM_LIKELY(compare_keys(e, key) == 0)) {
+    tsm_entry_t* e = tsm_entry_at(tsm_buckets_chain(b, key->hash));
+    while (e != NULL && e->hash < key->hash) {
+        e = tsm_entry_at(&e->a_next);
+    }
+    for (; e != NULL && e->hash == key->hash; e = tsm_entry_at(&e->a_next)) {
+        if (TSM_LIKELY(compare_bytes(e, key) == 0)) {
             return e;
         }
     }
@@ -111,7 +103,7 @@ find_ordered(tsm_table_t* t, const tsm_key_t* key)
 {
     tsm_entry_t* at = NULL;
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
-        for (tsm_entry_t* e; (e = follow(link_of(t, at, i))) != NULL; at = e) {
+        for (tsm_entry_t* e; (e = tsm_entry_at(link_of(t, at, i))) != NULL; at = e) {
             int order = compare(e, key);
             if (order == 0) {
                 return e;
@@ -134,8 +126,8 @@ tsm_store_find(tsm_table_t* t, const tsm_key_t* key, bool* sure)
     tsm_shard_t* s = tsm_shard_of(t, key->hash);
     /* acquire, both: pair with tsm_store_reserve: the array and whether chains are whole. */
     uint32_t seq = tsm_load_acquire(&s->a_seq);
-    tsm_buckets_t* b = tsm_load_acquire(&s->a_buckets);
-    tsm_entry_t* e = b == NULL ? NULL : chain_find(b, key);
+    tsm_buckets_t b = tsm_load_acquire(&s->a_buckets);
+    tsm_entry_t* e = b == 0 ? NULL : chain_find(b, key);
     if (TSM_LIKELY(e != NULL)) {
         return e;
     }
@@ -150,8 +142,8 @@ tsm_store_get(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
     if (TSM_UNLIKELY(t->kind == TSM_ORDERED)) {
         return find_ordered(t, key);
     }
-    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
-    return b == NULL ? NULL : chain_find(b, key);
+    tsm_buckets_t b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    return b == 0 ? NULL : chain_find(b, key);
 }
 
 static __attribute__((noinline)) void
@@ -162,7 +154,7 @@ seek_ordered(tsm_table_t* t, const tsm_key_t* key, tsm_place_t* place)
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
         tsm_entry_t* e;
         int order = -1;
-        while ((e = follow(link_of(t, at, i))) != NULL && (order = compare(e, key)) < 0) {
+        while ((e = tsm_entry_at(link_of(t, at, i))) != NULL && (order = compare(e, key)) < 0) {
             at = e;
         }
         place->at[i] = link_of(t, at, i);
@@ -177,49 +169,52 @@ tsm_store_seek(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key, tsm_place_t
         seek_ordered(t, key, place);
         return;
     }
-    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    tsm_buckets_t b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
     place->found = NULL;
-    if (TSM_LIKELY(b != NULL)) {
-        place->at[0] = chain_seek(&b->a_head[bucket_of(b, key->hash)], key, &place->found);
+    if (TSM_LIKELY(b != 0)) {
+        place->at[0] = chain_seek(tsm_buckets_chain(b, key->hash), key, &place->found);
     }
 }
 
 int
-tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, tsm_buckets_t** old)
+tsm_store_reserve(tsm_table_t* t, tsm_shard_t* s, void** old)
 {
     *old = NULL;
     if (t->kind == TSM_ORDERED) {
         return 0;
     }
-    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    tsm_buckets_t b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    uint32_t had = tsm_buckets_bits(b), bits = b == 0 ? TSM_BUCKETS_MIN_BITS : had + 1;
     /* relaxed: as above. */
-    if (b != NULL && (tsm_load_relaxed(&s->a_entries) * 2 < (1ull << b->bits) || b->bits >= 32)) {
+    if (b != 0 && (tsm_load_relaxed(&s->a_entries) < (1ull << had) || had >= TSM_BUCKETS_MAX_BITS)) {
         return 0;
     }
-    uint32_t bits = b == NULL ? 2 : b->bits + 1;
-    tsm_buckets_t* grown = calloc(1, sizeof(*grown) + (sizeof(tsm_entry_t*) << bits));
-    if (grown == NULL) {
-        return b == NULL ? -1 : 0; /* longer chains */
+    size_t bytes = sizeof(tsm_entry_t*) << bits;
+    tsm_entry_t** heads = aligned_alloc(TSM_BUCKETS_MASK + 1, bytes);
+    if (heads == NULL) {
+        return b == 0 ? -1 : 0; /* longer chains */
     }
-    grown->bits = bits;
+    memset(heads, 0, bytes);
+    tsm_buckets_t grown = (uintptr_t)heads | bits;
+    tsm_entry_t** before = tsm_buckets_heads(b);
     /* acq_rel, both: odd before any link changes, even after all; tsm_store_find. */
     (void)tsm_add_acq_rel(&s->a_seq, 1);
-    for (uint32_t i = 0; b != NULL && i < 1u << b->bits; i++) {
-        tsm_entry_t** tail = &grown->a_head[2 * i];
+    for (uint32_t i = 0; b != 0 && i < 1u << had; i++) {
+        tsm_entry_t** tail = &heads[2 * i];
         uint32_t half = 2 * i;
-        for (tsm_entry_t* e = b->a_head[i]; e != NULL; e = e->a_next) {
-            if (bucket_of(grown, e->hash) != half) {
-                tsm_store_release(tail, NULL); /* release: pairs with follow. */
+        for (tsm_entry_t* e = before[i]; e != NULL; e = e->a_next) {
+            if (tsm_buckets_index(grown, e->hash) != half) {
+                tsm_store_release(tail, NULL); /* release: pairs with tsm_entry_at. */
                 half++;
-                tail = &grown->a_head[half];
+                tail = &heads[half];
             }
-            tsm_store_release(tail, e); /* release: pairs with follow. */
+            tsm_store_release(tail, e); /* release: pairs with tsm_entry_at. */
             tail = &e->a_next;
         }
     }
     tsm_store_release(&s->a_buckets, grown); /* release: pairs with tsm_store_find. */
     (void)tsm_add_acq_rel(&s->a_seq, 1); /* acq_rel: see above. */
-    *old = b;
+    *old = before;
     return 0;
 }
 
@@ -327,7 +322,7 @@ tsm_store_link(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e)
         *tsm_entry_link(e, i) = *place->at[i];
     }
     for (int i = 0; i < levels_of(e); i++) {
-        tsm_store_release(place->at[i], e); /* release: pairs with follow. */
+        tsm_store_release(place->at[i], e); /* release: pairs with tsm_entry_at. */
     }
     tsm_shard_count(s, 1, 1, (int64_t)(tsm_entry_bytes(e) + (e->bag ? tsm_row_bytes(tsm_entry_row(e)) : 0)));
 }
@@ -342,7 +337,7 @@ tsm_store_replace(tsm_shard_t* s, tsm_place_t* place, tsm_entry_t* e)
         *tsm_entry_link(e, i) = *tsm_entry_link(old, i);
     }
     for (int i = levels_of(e); i-- > 0;) {
-        tsm_store_release(place->at[i], e); /* release: pairs with follow. */
+        tsm_store_release(place->at[i], e); /* release: pairs with tsm_entry_at. */
     }
     tsm_shard_count(s, 0, 0, (int64_t)tsm_entry_bytes(e) - (int64_t)tsm_entry_bytes(old));
 }
@@ -352,7 +347,7 @@ tsm_store_unlink(tsm_shard_t* s, tsm_place_t* place)
 {
     tsm_entry_t* e = place->found;
     for (int i = levels_of(e); i-- > 0;) {
-        tsm_store_release(place->at[i], *tsm_entry_link(e, i)); /* release: pairs with follow. */
+        tsm_store_release(place->at[i], *tsm_entry_link(e, i)); /* release: pairs with tsm_entry_at. */
     }
     int64_t rows = 0, bytes = (int64_t)tsm_entry_bytes(e);
     for (tsm_row_t* row = tsm_entry_row(e); row != NULL; row = tsm_row_next(row)) {
@@ -369,18 +364,18 @@ tsm_store_after(tsm_table_t* t, tsm_shard_t* s, const tsm_key_t* key)
         tsm_entry_t* at = NULL;
         for (int i = TSM_LEVELS - 1; key != NULL && i >= 0; i--) {
             tsm_entry_t* e;
-            while ((e = follow(link_of(t, at, i))) != NULL && compare(e, key) <= 0) {
+            while ((e = tsm_entry_at(link_of(t, at, i))) != NULL && compare(e, key) <= 0) {
                 at = e;
             }
         }
-        return follow(link_of(t, at, 0));
+        return tsm_entry_at(link_of(t, at, 0));
     }
-    tsm_buckets_t* b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
-    uint32_t i = b == NULL || key == NULL ? 0 : bucket_of(b, key->hash);
-    for (; b != NULL && i < 1u << b->bits; i++) {
-        tsm_entry_t* e = follow(&b->a_head[i]);
+    tsm_buckets_t b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    uint32_t i = b == 0 || key == NULL ? 0 : tsm_buckets_index(b, key->hash);
+    for (; b != 0 && i < 1u << tsm_buckets_bits(b); i++) {
+        tsm_entry_t* e = tsm_entry_at(&tsm_buckets_heads(b)[i]);
         while (e != NULL && key != NULL && compare(e, key) <= 0) {
-            e = follow(&e->a_next);
+            e = tsm_entry_at(&e->a_next);
         }
         if (e != NULL) {
             return e;
@@ -395,7 +390,7 @@ tsm_store_before(tsm_table_t* t, const tsm_key_t* key)
     tsm_entry_t* best = NULL;
     for (int i = TSM_LEVELS - 1; i >= 0; i--) {
         tsm_entry_t* e;
-        while ((e = follow(link_of(t, best, i))) != NULL && (key == NULL || compare(e, key) < 0)) {
+        while ((e = tsm_entry_at(link_of(t, best, i))) != NULL && (key == NULL || compare(e, key) < 0)) {
             best = e;
         }
     }
@@ -422,7 +417,7 @@ tsm_store_cut(tsm_table_t* t, tsm_cut_t* cut)
     for (uint32_t i = 0; i < t->shard_count; i++) {
         tsm_shard_t* s = &t->shards[i];
         cut->buckets[i] = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
-        tsm_store_release(&s->a_buckets, NULL);            /* release: nothing new is shown. */
+        tsm_store_release(&s->a_buckets, 0);               /* release: nothing new is shown. */
         tsm_shard_count(s, -(int64_t)s->a_rows, -(int64_t)s->a_entries, -(int64_t)s->a_bytes);
     }
     cut->count = t->shard_count;
@@ -438,9 +433,10 @@ tsm_store_free(tsm_cut_t* cut)
     tsm_grace();
     free_entries(cut->list);
     for (uint32_t i = 0; i < cut->count; i++) {
-        for (uint32_t j = 0; cut->buckets[i] != NULL && j < 1u << cut->buckets[i]->bits; j++) {
-            free_entries(cut->buckets[i]->a_head[j]);
+        tsm_entry_t** heads = tsm_buckets_heads(cut->buckets[i]);
+        for (uint32_t j = 0; heads != NULL && j < 1u << tsm_buckets_bits(cut->buckets[i]); j++) {
+            free_entries(heads[j]);
         }
-        free(cut->buckets[i]);
+        free(heads);
     }
 }

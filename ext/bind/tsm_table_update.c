@@ -10,6 +10,7 @@
 
 enum { MAX_OPS = 64 };
 
+
 typedef struct op {
     Py_ssize_t pos;
     PyObject* value;     /* the increment, an exact int; or the new value's owner */
@@ -222,7 +223,7 @@ change_row(tsm_shard_t* s, tsm_place_t* place, update_t* u)
 
 /* fresh: with the row of the default, or NULL. 0 done; 1 no such key; -1 failed; -2 dead. */
 static int
-run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_entry_t** fresh, tsm_buckets_t** grown)
+run(tsm_table_t* t, const tsm_key_t* key, update_t* u, tsm_entry_t** fresh, void** grown)
 {
     tsm_place_t place;
     tsm_shard_t* s = tsm_shard_of(t, key->hash);
@@ -284,7 +285,7 @@ update(tsm_table_t* t, PyObject* key_op, update_t* u, PyObject* fallback)
 {
     tsm_key_t key;
     tsm_entry_t* fresh = NULL;
-    tsm_buckets_t* grown = NULL;
+    void* grown = NULL;
     if (tsm_key_make(&key, key_op, t->kind == TSM_ORDERED) < 0) {
         return -1;
     }
@@ -361,36 +362,38 @@ parse_all(update_t* u, PyObject* spec, uint32_t keypos, PyObject** held)
     return *held == NULL ? -1 : parse(u, ((PyTupleObject*)*held)->ob_item, PyTuple_GET_SIZE(*held), keypos);
 }
 
-/* The common call, an increment of the small number behind the key. NULL without an
- * exception: not that simple, take the long way. */
-static PyObject*
+/* An increment of the small number behind the key. NULL without an exception: not that simple,
+ * take the long way. */
+static inline PyObject*
 add_quick(tsm_table_t* t, PyObject* key_op, PyObject* by_op)
 {
     tsm_key_t key;
+    if (!tsm_key_is_word(by_op) || tsm_key_make(&key, key_op, t->kind == TSM_ORDERED) < 0) {
+        return NULL;
+    }
     intptr_t sum = 0;
-    bool done = false;
-    if (!PyLong_CheckExact(by_op) || !PyUnstable_Long_IsCompact((PyLongObject*)by_op)) {
-        return NULL;
-    }
-    intptr_t by = PyUnstable_Long_CompactValue((PyLongObject*)by_op);
-    if (tsm_key_make(&key, key_op, t->kind == TSM_ORDERED) < 0) {
-        return NULL;
-    }
     tsm_shard_t* s = tsm_shard_of(t, key.hash);
     tsm_shard_lock(t, s);
     tsm_entry_t* e = tsm_store_get(t, s, &key); /* a dead table has been emptied, or will be */
     tsm_row_t* row = e == NULL ? NULL : tsm_entry_row(e);
-    if (row != NULL && t->keypos + 1 < row->n && tsm_cell_is_int(row->a_cells[t->keypos + 1])) {
-        sum = tsm_cell_int(row->a_cells[t->keypos + 1]) + by; /* both have room to spare */
-        done = sum <= TSM_CELL_MAX && sum >= -TSM_CELL_MAX;
-        if (done) {
-            /* relaxed: one word under the lock; readers take the old one or the new. */
-            tsm_store_relaxed(&row->a_cells[t->keypos + 1], tsm_cell_of(sum));
-        }
-    }
+    bool done = row != NULL && t->keypos + 1 < row->n
+        && tsm_cell_add(&row->a_cells[t->keypos + 1], (int32_t)tsm_key_word(by_op), &sum);
     tsm_shard_unlock(s);
     tsm_key_drop(&key);
-    return done ? PyLong_FromLongLong(sum) : NULL;
+    return done ? tsm_int_out(sum) : NULL;
+}
+
+/* Under the lock, with a key that is a word. False: not that simple. */
+static inline bool
+add_to_word(tsm_table_t* t, tsm_shard_t* s, uint64_t hash, uint64_t word, int32_t by, intptr_t* sum)
+{
+    tsm_buckets_t b = tsm_load_relaxed(&s->a_buckets); /* relaxed: under the lock. */
+    tsm_entry_t* e = TSM_LIKELY(b != 0) ? tsm_chain_word(b, hash, word) : NULL;
+    if (TSM_UNLIKELY(e == NULL)) {
+        return false;
+    }
+    tsm_row_t* row = tsm_entry_row_of_word(e);
+    return TSM_LIKELY(t->keypos + 1 < row->n) && tsm_cell_add(&row->a_cells[t->keypos + 1], by, sum);
 }
 
 static __attribute__((noinline)) PyObject*
@@ -421,12 +424,63 @@ PyDoc_STRVAR(update_counter_doc, "update_counter($self, key, op, default=..., /)
 "Raises:\n    KeyError: No such key, and no default.\n    TypeError: No int stands there, or the table is a bag.\n\n"
 "Source: ets:update_counter/3,4.");
 
-static PyObject*
-update_counter(PyObject* self, PyObject* const* args, Py_ssize_t n)
+static __attribute__((noinline)) PyObject*
+add_any(PyObject* self, PyObject* const* args, Py_ssize_t n)
 {
     tsm_table_t* t = check_update(self, n, "update_counter()");
     PyObject* result = t == NULL ? NULL : add_quick(t, args[0], args[1]);
     return result != NULL || t == NULL || PyErr_Occurred() ? result : add_slowly(t, args, n);
+}
+
+/* By somebody else than the owner, or no longer by it alone. */
+static __attribute__((noinline)) PyObject*
+add_shared(PyObject* self, PyObject* const* args, Py_ssize_t n, bool mine)
+{
+    tsm_table_t* t = ((TsmTable*)self)->table;
+    if ((!mine && t->access != TSM_PUBLIC) || !tsm_bias_is_shared(&t->bias)) {
+        return add_any(self, args, n);
+    }
+    intptr_t sum;
+    uint64_t word = tsm_key_word(args[0]), hash = tsm_key_hash_word(word);
+    tsm_shard_t* s = &t->shards[hash >> 58];
+    tsm_mutex_lock(&s->lock.mutex);
+    bool done = add_to_word(t, s, hash, word, (int32_t)tsm_key_word(args[1]), &sum);
+    tsm_mutex_unlock(&s->lock.mutex);
+    if (!done) {
+        return add_any(self, args, n);
+    }
+    tsm_charge(tsm_self, 1);
+    return tsm_int_out(sum);
+}
+
+/* First the call that loops make, an increment in a set where the key is a small int that is there:
+ * each question is asked once, no key is written down, and what is called is called last, so
+ * there is next to no frame. Until it is done nothing has happened, not even a reduction. */
+PyObject*
+tsm_table_update_counter(PyObject* self, PyObject* const* args, Py_ssize_t n)
+{
+    tsm_table_t* t = ((TsmTable*)self)->table;
+    tsm_worker_t* w = tsm_self;
+    tsm_proc_t* me = TSM_LIKELY(w != NULL) ? tsm_worker_proc(w) : NULL;
+    if (TSM_UNLIKELY((n != 2 && n != 3) || me == NULL || (me->flags & TSM_PF_DEAD) != 0 || t->kind != TSM_SET
+                     || !tsm_key_is_word(args[0]) || !tsm_key_is_word(args[1])
+                     || tsm_load_acquire(&t->a_dead) != 0)) { /* acquire: pairs with bury_table. */
+        return add_any(self, args, n);
+    }
+    uint64_t word = tsm_key_word(args[0]), hash = tsm_key_hash_word(word);
+    tsm_shard_t* s = &t->shards[hash >> 58];
+    bool mine = tsm_table_is_of(t, me);
+    if (TSM_UNLIKELY(!mine || !tsm_bias_enter(&t->bias, &s->lock))) {
+        return add_shared(self, args, n, mine);
+    }
+    intptr_t sum;
+    bool done = add_to_word(t, s, hash, word, (int32_t)tsm_key_word(args[1]), &sum);
+    tsm_bias_leave(&s->lock);
+    if (TSM_UNLIKELY(!done)) {
+        return add_any(self, args, n);
+    }
+    tsm_charge(w, 1);
+    return tsm_int_out(sum);
 }
 
 PyDoc_STRVAR(update_element_doc, "update_element($self, key, change, default=..., /)\n--\n\n"
@@ -453,7 +507,7 @@ update_element(PyObject* self, PyObject* const* args, Py_ssize_t n)
 }
 
 PyMethodDef tsm_table_update_methods[] = {
-    {"update_counter", (PyCFunction)(void (*)(void))update_counter, METH_FASTCALL, update_counter_doc},
+    {"update_counter", (PyCFunction)(void (*)(void))tsm_table_update_counter, METH_FASTCALL, update_counter_doc},
     {"update_element", (PyCFunction)(void (*)(void))update_element, METH_FASTCALL, update_element_doc},
     {NULL, NULL, 0, NULL},
 };

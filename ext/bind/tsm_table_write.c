@@ -38,7 +38,7 @@ typedef struct pending {
     tsm_row_t* row;     /* bags: NULL once the table has it */
     tsm_entry_t* entry; /* with the row inside, in bags made when the key is new; NULL once the table has it */
     tsm_entry_t* old;   /* what it replaced */
-    tsm_buckets_t* buckets;
+    void* buckets;      /* what it outgrew */
 } pending_t;
 
 static int
@@ -249,10 +249,10 @@ insert_many(tsm_table_t* t, PyObject* list, bool only_new, const char* what)
         } else {
             rc = may_put_all(t, in, n, only_new);
             for (Py_ssize_t i = 0; rc == 0 && i < n; i++) {
-                tsm_buckets_t* kept = in[i].buckets;
+                void* kept = in[i].buckets;
                 (void)put_row(t, tsm_shard_of(t, in[i].key.hash), &in[i], false);
                 if (kept != NULL) { /* a second split retires its array with another's slot */
-                    tsm_buckets_t* later = in[i].buckets;
+                    void* later = in[i].buckets;
                     in[i].buckets = kept;
                     free(later); /* made in this batch, so no reader knows it */
                 }
@@ -297,8 +297,8 @@ PyDoc_STRVAR(insert_doc, "insert($self, row, /)\n--\n\n"
 "    ValueError: The row is too short to have a key, or has 2**24 elements.\n    NoTable: The table is gone.\n"
 "    TableAccess: The table is not public, and the caller not its owner.\n\nSource: ets:insert/2.");
 
-static PyObject*
-insert(PyObject* self, PyObject* op)
+PyObject*
+tsm_table_insert(PyObject* self, PyObject* op)
 {
     return insert_any(self, op, false, "insert()") < 0 ? NULL : Py_NewRef(Py_None);
 }
@@ -485,7 +485,7 @@ delete_all(PyObject* self, PyObject* Py_UNUSED(none))
 }
 
 PyMethodDef tsm_table_write_methods[] = {
-    {"insert", insert, METH_O, insert_doc},
+    {"insert", tsm_table_insert, METH_O, insert_doc},
     {"insert_new", insert_new, METH_O, insert_new_doc},
     {"delete", delete, METH_O, delete_doc},
     {"take", take, METH_O, take_doc},

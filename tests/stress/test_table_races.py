@@ -49,26 +49,62 @@ async def test_counters_of_all_schedulers_add_up() -> None:
 @pytest.mark.race
 @in_node(schedulers=2)
 async def test_others_join_an_owner_at_work() -> None:
-    """Until then its changes took no lock that others take; not one may be lost."""
+    """Until then its changes took no lock that others take; not one may be lost. Whoever looks on sees it grow."""
 
-    async def other(t: Table, each: int) -> None:
+    async def other(t: Table, key: Any, each: int) -> None:
         await receive(str)
         for _ in range(each):
-            t.update_counter("sum", 1)
+            t.update_counter(key, 1)
+
+    async def onlooker(t: Table, key: Any) -> None:
+        seen = 0
+        while seen < 1400:
+            [(found, now)] = t.lookup(key)
+            assert found == key and seen <= now <= 1400
+            seen = now
 
     for kind in ("set", "ordered_set"):
         for turn in range(scaled(60)):
+            key: Any = ("sum", 5)[turn % 2]
             t = Table(kind=kind, access="public")  # type: ignore[arg-type]
-            t.insert(("sum", 0))
-            pids, refs = zip(*[spawn_monitor(other, t, 200) for _ in range(2)], strict=True)
+            t.insert((key, 0))
+            watch = spawn_monitor(onlooker, t, key)[1]
+            pids, refs = zip(*[spawn_monitor(other, t, key, 200) for _ in range(2)], strict=True)
+            kept = []
             for i in range(1000):
-                t.update_counter("sum", 1)
+                kept.append(t.update_counter(key, 1))
                 if i == turn * 7:
                     for pid in pids:
                         send(pid, "go")
-            await all_down(list(refs))
-            assert t.lookup("sum") == [("sum", 1400)]
+            assert await all_down([*refs, watch]) == ["normal"] * 3
+            assert t.lookup(key) == [(key, 1400)] and kept == sorted(set(kept))
             t.drop()
+
+
+@pytest.mark.race
+@in_node(schedulers=2)
+async def test_counters_beside_splits_and_rows_that_come_and_go() -> None:
+    """An owner counts in a table that grows under it, while another process puts text where it counts, and takes it."""
+
+    async def other(t: Table, each: int) -> None:
+        for i in range(each):
+            t.insert((-1 - i, 0))
+            t.insert((5, "text"))
+            t.delete(5)
+
+    for turn in range(scaled(30)):
+        t = Table(access="public")
+        t.insert([(key, 0) for key in range(4)])
+        ref = spawn_monitor(other, t, 300)[1]
+        for i in range(1000):
+            assert t.update_counter(i % 4, 1) == i // 4 + 1
+            try:
+                assert t.update_counter(5, 1, (5, turn)) > turn
+            except TypeError as error:
+                assert "no int" in str(error)
+        assert await all_down([ref]) == ["normal"]
+        assert [t.lookup_element(key, 1) for key in range(4)] == [250] * 4 and t.lookup(-300) == [(-300, 0)]
+        t.drop()
 
 
 @pytest.mark.race
