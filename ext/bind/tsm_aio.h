@@ -27,6 +27,7 @@ typedef struct tsm_io_loop {
     tsm_inbox_t inbox; /* any thread; IDLE: write to the descriptor after the push */
     tsm_node_t* taken; /* loop thread: out of the inbox, not yet looked at */
     bool served;       /* loop thread: it has taken something since it last lingered */
+    bool has_core;     /* loop thread, set once: there are fewer slots than cores */
     int fd, wake_fd;   /* the same where there is eventfd */
     /* under the lock of tsm_aio_watch.c */
     PyThreadState* ts; /* of the loop's thread while it runs */

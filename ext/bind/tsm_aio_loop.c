@@ -121,14 +121,14 @@ open_entry(tsm_node_t* node)
 }
 
 /* Who has just been answered often asks again at once: a little later than now costs two
- * system calls and a wake-up. Only while a slot has nothing to run, so that there is a core
- * for it; the sockets of the loop wait as long. */
+ * system calls and a wake-up. Only while there is a core for it: one that no slot has, or that
+ * of a slot that has nothing to run. The sockets of the loop wait as long. */
 static void
 linger(TsmIoLoop* self)
 {
     /* relaxed: a hint. */
     uint32_t word = tsm_load_relaxed(&tsm_sched.idle.a_word);
-    bool spare = tsm_idle_searchers(word) + tsm_idle_sleepers(word) != 0;
+    bool spare = self->has_core || tsm_idle_searchers(word) + tsm_idle_sleepers(word) != 0;
     if (!self->served || !spare) {
         return;
     }

@@ -27,6 +27,7 @@ tsm_io_attach(PyObject* op, PyObject* Py_UNUSED(none))
         loops = self;
     }
     self->ts = PyThreadState_Get();
+    self->has_core = tsm_sched.slot_count < (uint32_t)tsm_ncpu();
     tsm_mutex_unlock(&watch_lock);
     tsm_thread_be_urgent(); /* all processes wait for it, and it waits itself most of the time */
     tsm_on_loop = true;
