@@ -88,6 +88,11 @@ class Agent:
         super().__init_subclass__(**kwargs)
         if loop is not None:
             cls._loop = _loop_index(cls, loop)
+        if "__init__" in cls.__dict__:
+            raise TypeError(
+                f"{cls.__qualname__}.__init__ would never run: an agent sets up its state in init(self, ...), "
+                f"in its own process, with the arguments of start"
+            )
         for name in cls._transom_reserved:
             if name in cls.__dict__:
                 raise TypeError(

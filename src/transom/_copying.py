@@ -14,6 +14,7 @@ import datetime
 import decimal
 import enum
 import fractions
+import inspect
 import io
 import pathlib
 import pickle
@@ -193,7 +194,10 @@ def explain(error: Exception, root: tuple[Any, ...], steps: list[tuple[Any, ...]
     if not isinstance(error, _REFUSALS) or isinstance(error, NotSendable):
         error.add_note(f"transom: while copying {way} ({type(culprit).__name__})")
         return error
-    better = NotSendable(f"{way}: {type(culprit).__name__} is not sendable; wrap it in share() or send a Pid")
+    hint = "wrap it in share() or send a Pid"
+    if inspect.iscoroutine(culprit):  # of a lambda that calls an async def, often
+        hint = f"await it and send its result, or hand {culprit.__qualname__} itself to who is to run it"
+    better = NotSendable(f"{way}: {type(culprit).__name__} is not sendable; {hint}")
     better.__cause__ = error
     return better
 

@@ -229,6 +229,14 @@ class Supervisor(Base[SupervisorRef]):
             if auto_shutdown is not None:
                 self.auto_shutdown = auto_shutdown
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not callable(cls.children):
+            raise TypeError(
+                f"{cls.__qualname__}.children is a {type(cls.children).__name__}, and has to be a method: "
+                f"def children(self): return [...]; or no class: Supervisor.start_link(children=[...])"
+            )
+
     def children(self) -> Iterable[ChildSpec]:
         """The children to start, from left to right. Runs in the supervisor's process, after ``init``."""
         return self._given

@@ -437,3 +437,9 @@ async def test_a_start_is_not_gone_on_with_inside_a_predicate(step: str) -> None
     assert ready[1] == "ready" and len(errors) == 1
     for pid in set(transom.processes()) - {transom.current_pid()}:
         transom.kill(pid)
+
+
+def test_an_agent_with_a_constructor() -> None:
+    """It would be passed over without a word."""
+    with pytest.raises(TypeError, match=r"Wrong\.__init__ would never run: an agent sets up its state in init\(self"):
+        type("Wrong", (transom.Agent,), {"__init__": lambda self: None})

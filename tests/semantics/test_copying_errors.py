@@ -120,6 +120,17 @@ async def test_the_way_is_named(message: Any, way: str) -> None:
 
 
 @in_node()
+async def test_a_coroutine_is_to_be_awaited() -> None:
+    async def later() -> int:
+        return 1
+
+    coroutine = later()
+    with pytest.raises(TypeError, match=r"message\[0\]: coroutine is not sendable; await it and send its result, or hand .*later"):
+        send(current_pid(), [coroutine])
+    coroutine.close()
+
+
+@in_node()
 async def test_the_form_is_exact() -> None:
     """message["client"].sock: socket is not sendable; wrap it in share() or send a Pid"""
     with socket.socket() as sock, pytest.raises(TypeError) as caught:

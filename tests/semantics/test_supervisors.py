@@ -765,3 +765,8 @@ async def test_a_child_is_killed_while_it_is_stopped(rng: random.Random) -> None
                 await transom.receive(tagged("told"), tagged("up"), timeout=0)
             except TimeoutError:
                 break
+
+
+def test_children_in_place_of_a_method() -> None:
+    with pytest.raises(TypeError, match=r"Wrong\.children is a list, and has to be a method: def children"):
+        type("Wrong", (Supervisor,), {"children": []})
