@@ -126,7 +126,7 @@ async def test_nothing_comes_after_a_cancel_in_time(rng: random.Random) -> None:
         rng.shuffle(order)
         expected = set()
         for n in order:
-            if rng.random() < 0.02:
+            if n == order[0] or rng.random() < 0.02:  # in each round once, or too few fire when there are few timers
                 await sleep(0.001)
             if cancel_timer(timers[n]) is None:
                 fired += 1
