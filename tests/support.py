@@ -250,6 +250,20 @@ async def apply(fn: Callable[..., Awaitable[Any]], *args: Any, **options: Any) -
     return (await take(tag))[1]
 
 
+async def other(fn: Callable[..., Any], *args: Any) -> Any:
+    """fn(*args) in another process: its result, or the exception it raised."""
+    me = transom.current_pid()
+
+    async def body() -> None:
+        try:
+            transom.send(me, ("result", fn(*args)))
+        except Exception as error:
+            transom.send(me, ("result", error))
+
+    transom.spawn(body)
+    return (await take(tuple))[1]
+
+
 # -- child interpreters -----------------------------------------------------------------------------------------------
 
 

@@ -8,29 +8,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from support import in_node, take
+from support import in_node, other, take
 
-from transom import NoTable, Table, TableAccess, current_pid, reductions, send, spawn, spawn_monitor
+from transom import NoTable, Table, TableAccess, reductions, send, spawn, spawn_monitor
 
 HOT = ("lookup", "member", "insert", "lookup_element", "update_counter")
 
 
 class Whole(int):
     pass
-
-
-async def other(fn: Any, *args: Any) -> Any:
-    """fn(*args) in another process: its result, or the exception it raised."""
-    me = current_pid()
-
-    async def body() -> None:
-        try:
-            send(me, ("result", fn(*args)))
-        except Exception as error:
-            send(me, ("result", error))
-
-    spawn(body)
-    return (await take(tuple))[1]
 
 
 # -- how methods are called -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from support import in_node, take
+from support import in_node, other, take
 
 from transom import (
     NameTaken,
@@ -25,26 +25,11 @@ from transom import (
     kill,
     receive,
     send,
-    spawn,
     spawn_monitor,
 )
 
 MATCHED: tuple[Any, ...] = ("set", "bag", "duplicate_bag")
 KINDS: tuple[Any, ...] = ("set", "ordered_set", "bag", "duplicate_bag")
-
-
-async def other(fn: Any, *args: Any) -> Any:
-    """fn(*args) in another process: its result, or the exception it raised."""
-    me = current_pid()
-
-    async def body() -> None:
-        try:
-            send(me, ("result", fn(*args)))
-        except Exception as error:
-            send(me, ("result", error))
-
-    spawn(body)
-    return (await take(tuple))[1]
 
 
 # -- kinds ------------------------------------------------------------------------------------------------------------
