@@ -422,6 +422,17 @@ tsm_event_wait(tsm_event_t* e, int64_t timeout_ns)
     }
 }
 
+void
+tsm_backoff(uint32_t turn)
+{
+    tsm_event_t never = {0};
+    if (turn < 64) {
+        tsm_pause();
+    } else {
+        (void)tsm_event_wait(&never, 50000);
+    }
+}
+
 #endif /* TSM_MODEL */
 
 uint64_t

@@ -141,4 +141,8 @@ void tsm_event_set(tsm_event_t* e);
  * threads not made by tsm_thread_start; wait again after looking at signals). */
 int tsm_event_wait(tsm_event_t* e, int64_t timeout_ns);
 
+/* Between two looks at what nobody tells of: turn counts them from 0. Pauses at first, then naps of
+ * 50 us; sched_yield would last a kernel tick beside a thread that computes. */
+void tsm_backoff(uint32_t turn);
+
 #endif

@@ -89,6 +89,7 @@ void tsm_io_tick(void);
 /* True when visit says so of the thread of every loop. Any thread. */
 bool tsm_io_all_threads(bool (*visit)(PyThreadState* ts));
 
+/* Takes what, unless it fails: NULL with an exception. */
 TsmIoOp* tsm_io_op_new(TsmIoLoop* loop, PyObject* what, PyObject* context, enum tsm_io_kind kind, uint32_t cap);
 
 /* The handle p waits for has something; from the driver. */

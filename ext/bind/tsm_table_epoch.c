@@ -15,9 +15,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-#define SPINS 64
-#define NAP_NS 50000
-
 _Thread_local tsm_reader_t* tsm_reader_mine __attribute__((tls_model("initial-exec")));
 uint64_t tsm_epoch_a_now = 1;
 static tsm_reader_t* a_readers; /* all ever made; never freed */
@@ -80,19 +77,14 @@ tsm_grace(void)
     /* acq_rel: pairs with tsm_read_begin: what was unlinked before is not found there. */
     uint64_t now = tsm_add_acq_rel(&tsm_epoch_a_now, 1) + 1;
     tsm_fence_heavy(); /* fence: pairs with the light one of tsm_read_begin. */
-    tsm_event_t never = {0};
     /* acquire: pairs with reader_take: whole readers. One made later begins later. */
     for (tsm_reader_t* r = tsm_load_acquire(&a_readers); r != NULL; r = r->next) {
-        for (int i = 0;; i++) {
+        for (uint32_t turn = 0;; turn++) {
             uint64_t active = tsm_load_acquire(&r->a_active); /* acquire: pairs with tsm_read_end. */
             if (active == 0 || active >= now) {
                 break;
             }
-            if (i < SPINS) {
-                tsm_pause();
-            } else {
-                (void)tsm_event_wait(&never, NAP_NS); /* a yield lasts a kernel tick, see tsm_bias.c */
-            }
+            tsm_backoff(turn);
         }
     }
 }

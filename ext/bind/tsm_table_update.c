@@ -10,7 +10,6 @@
 
 enum { MAX_OPS = 64 };
 
-
 typedef struct op {
     Py_ssize_t pos;
     PyObject* value;     /* the increment, an exact int; or the new value's owner */
