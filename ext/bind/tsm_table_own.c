@@ -4,9 +4,11 @@
  *                 small object per holder (copying it makes another one); the table lives
  *                 until its owner ends or drops it, handles or not.
  * Protocol        Giving and dying race as registering and dying do (tsm_name.c): the giver
- *                 links the table to the heir, marks it (a_held), then looks whether it is
- *                 dead, all under the lock; the dying process turns dead and then looks at
- *                 a_held: one of the two sees the other.
+ *                 marks the heir (a_held), looks whether it is dead, then links the table to
+ *                 it, all under the lock; the dying process turns dead, looks at a_held, then
+ *                 takes the lock: one of the two sees the other. Who is dead is never the owner,
+ *                 not for a moment: its thread may be in native code on the table, and would
+ *                 go in as the owner beside the giver.
  *                 A process that dies is inside the runtime, so its rows are not freed there:
  *                 they are buried with a capsule, and freed where the thread flushes. What
  *                 others see, "no such table", is so before its monitors fire.
@@ -374,14 +376,11 @@ give_away(PyObject* self, PyObject* const* args, Py_ssize_t n)
         tsm_mutex_lock(&tsm_tables.lock);
         if (t->a_dead || t->a_owner != mine) {
             how = GONE;
+        } else if (!hold(tsm_ptab_get_any(pid), pid)) { /* first: it shall not pass for the owner meanwhile */
+            how = NO_PROCESS;
         } else {
             owned_unlink(t);
             owned_link(t, pid);
-            if (!hold(tsm_ptab_get_any(pid), pid)) {
-                owned_unlink(t);
-                owned_link(t, mine);
-                how = NO_PROCESS;
-            }
         }
         tsm_mutex_unlock(&tsm_tables.lock);
     }
@@ -421,21 +420,25 @@ set_heir(PyObject* self, PyObject* const* args, Py_ssize_t n)
     if (heir == 0 && args[0] != Py_None) {
         return NULL;
     }
+    tsm_pid_t mine = tsm_proc_pid(tsm_worker_proc(tsm_self));
     PyObject* data = tsm_copy(n == 2 ? args[1] : Py_None, "set_heir()");
     if (data == NULL) {
         return NULL;
     }
     tsm_mutex_lock(&tsm_tables.lock);
-    bool alive = t->a_dead == 0;
+    bool still = t->a_dead == 0 && t->a_owner == mine; /* copying may have run code that gave it away */
     PyObject* old = data;
-    if (alive) {
+    if (still) {
         old = t->heir_data;
         t->heir = heir;
         t->heir_data = data;
     }
     tsm_mutex_unlock(&tsm_tables.lock);
     Py_XDECREF(old);
-    return alive ? Py_NewRef(Py_None) : tsm_table_gone(t, "set_heir()");
+    if (!still) {
+        return check_owner(t, "set_heir()") < 0 ? NULL : tsm_table_gone(t, "set_heir()");
+    }
+    return Py_NewRef(Py_None);
 }
 
 PyDoc_STRVAR(drop_doc, "drop($self, /)\n--\n\n"

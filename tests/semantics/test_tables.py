@@ -25,6 +25,7 @@ from transom import (
     kill,
     receive,
     send,
+    spawn,
     spawn_monitor,
 )
 
@@ -279,6 +280,25 @@ async def test_names() -> None:
         Table(access="open")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="keypos"):
         Table(keypos=-1)
+
+
+@in_node()
+async def test_an_heir_is_not_set_by_who_gave_the_table_away_meanwhile() -> None:
+    """Copying the heir's data runs code, which may do anything."""
+
+    class Gives:
+        def __reduce__(self) -> Any:
+            t.give_away(heir)
+            return int, ()
+
+    async def inherits() -> None:
+        await receive("end")
+
+    t, heir = Table(), spawn(inherits)
+    with pytest.raises(TableAccess, match="only the owner"):
+        t.set_heir(current_pid(), Gives())
+    assert (t.info() or {})["owner"] == heir
+    send(heir, "end")
 
 
 @in_node()
